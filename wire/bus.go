@@ -1,6 +1,9 @@
 package wire
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // AgentBus is what an agent may do on the bus: read its region's orders, read blobs, and
 // say how it is. Implementations are safe for concurrent use, reconnect for ever, and
@@ -58,8 +61,9 @@ type ControllerBus interface {
 	Blob(ctx context.Context, d Digest) ([]byte, error)
 
 	// Reports calls f with the last report of every agent and then with each new one,
-	// until ctx ends; it blocks. It resumes by itself after a lost connection.
-	Reports(ctx context.Context, f func(r Region, a AgentID, envelope []byte)) error
+	// until ctx ends; it blocks. stored is when the bus stored it. It resumes by itself
+	// after a lost connection, and may then repeat reports.
+	Reports(ctx context.Context, f func(r Region, a AgentID, envelope []byte, stored time.Time)) error
 	// Beacon publishes a beacon.
 	Beacon(envelope []byte) error
 	Close()
