@@ -1,0 +1,73 @@
+// Package apihttp is the HTTP side that the provider packages share: a client
+// that keeps the whole answer, and one reading of status codes. Vendor
+// libraries hide the answer in different ways (go-fastly drops Retry-After,
+// cloudflare-go drops the errors of a 200 with success:false), so the answer
+// is kept below them.
+package apihttp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// maxBody bounds an answer. The largest expected one is Fastly's map of 256
+// keys to ids, below 300 KiB.
+const maxBody = 1 << 20
+
+// Answer is a complete response. Status is 0 until one was read to its end.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+type answerKey struct{}
+
+// WithAnswer returns a context whose requests, made by a Client, fill the
+// Answer.
+func WithAnswer(ctx context.Context) (context.Context, *Answer) {
+	answer := &Answer{}
+	return context.WithValue(ctx, answerKey{}, answer), answer
+}
+
+// Client returns a client with a timeout and without redirects: net/http
+// repeats headers such as Fastly-Key to wherever a redirect points.
+func Client(timeout time.Duration) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 8
+	return &http.Client{
+		Timeout:       timeout,
+		Transport:     keeper{transport},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// keeper reads each response to its end, within maxBody.
+type keeper struct{ next http.RoundTripper }
+
+var errTooLong = errors.New("answer is too long")
+
+func (k keeper) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := k.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	resp.Body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("answer ended early: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, errTooLong
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if answer, ok := req.Context().Value(answerKey{}).(*Answer); ok {
+		*answer = Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
+	}
+	return resp, nil
+}

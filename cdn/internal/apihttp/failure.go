@@ -1,0 +1,118 @@
+package apihttp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/cdn"
+)
+
+// maxRetryAfter caps what a provider may ask for: a bad header must not hold a
+// rollout for a day.
+const maxRetryAfter = 5 * time.Minute
+
+// Failure turns the outcome of one request into an error. message, when not
+// empty, is what the provider said; otherwise err speaks. token is removed
+// from either.
+func Failure(provider, token string, answer *Answer, err error, message string) *cdn.Error {
+	e := &cdn.Error{Provider: provider, Status: answer.Status, Class: classify(answer, err)}
+	if e.Class == cdn.RateLimited || answer.Status == http.StatusServiceUnavailable {
+		e.RetryAfter = retryAfter(answer.Header, time.Now())
+	}
+	switch {
+	case message != "":
+	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
+		message = "no answer in time, the purge may have been done"
+	case err != nil:
+		message = err.Error()
+	case answer.Status != 0:
+		message = http.StatusText(answer.Status)
+	}
+	e.Message = Redact(message, token)
+	if errors.Is(err, context.Canceled) {
+		e.Err = context.Canceled
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		e.Err = context.DeadlineExceeded
+	}
+	return e
+}
+
+func classify(answer *Answer, err error) cdn.Class {
+	switch status := answer.Status; {
+	case status == 0:
+		// A connection that was never made carried no request.
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+			return cdn.Retryable
+		}
+		return cdn.Unknown
+	case status == http.StatusTooManyRequests:
+		return cdn.RateLimited
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return cdn.Auth
+	case status == http.StatusNotFound:
+		return cdn.NotFound
+	case status == http.StatusRequestTimeout || status == http.StatusConflict || status == http.StatusTooEarly:
+		return cdn.Retryable
+	case status >= 500:
+		return cdn.Retryable
+	case status >= 300:
+		return cdn.Refused
+	}
+	return cdn.Unknown
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+// retryAfter reads Retry-After (RFC 9110, seconds or a date) and Fastly's
+// reset time (Unix seconds), and caps the result.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	var wait time.Duration
+	if text := header.Get("Retry-After"); text != "" {
+		if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+			wait = time.Duration(seconds) * time.Second
+		} else if date, err := http.ParseTime(text); err == nil {
+			wait = date.Sub(now)
+		}
+	} else if reset, err := strconv.ParseInt(header.Get("Fastly-RateLimit-Reset"), 10, 64); err == nil {
+		wait = time.Unix(reset, 0).Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
+}
+
+// Redact makes text from outside fit for a log line: one line, printable,
+// bounded, without the token.
+func Redact(text, token string) string {
+	if token != "" {
+		text = strings.ReplaceAll(text, token, "[redacted]")
+	}
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	const limit = 300
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return strings.TrimSpace(text)
+}
+
+// ValidToken reports a token that cannot be sent in a header.
+func ValidToken(token string) error {
+	if token == "" {
+		return errors.New("token is empty")
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("token has a character that is not printable ASCII (a trailing newline?)")
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+// Package varnish purges groups of Varnish instances that run the VCL shipped
+// as deploy/varnish/ebbgate.vcl: surrogate keys by vmod xkey, everything else
+// by bans that the ban lurker can evaluate, and a generation fence.
+//
+// Every instance of the group must accept, and must say so in a header of its
+// own: Varnish without that VCL pipes an unknown method to the origin, whose
+// 200 means nothing.
+package varnish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/cdn/internal/apihttp"
+)
+
+// Config of the caches one operator runs.
+type Config struct {
+	Name    string              // default "varnish"
+	Groups  map[string][]string // scope → base URLs of its instances, e.g. http://10.0.0.7:6081; required
+	Token   string              // required; the content of the token file the VCL reads
+	Timeout time.Duration       // of one call to one instance; default 10 s
+	Gap     time.Duration       // before a second purge, at least the longest origin fetch; default 2 s
+}
+
+// Purger reaches all instances of a group at once.
+type Purger struct {
+	name   string
+	groups map[string][]string // scope → base URLs
+	token  string
+	client *http.Client
+	caps   cdn.Capabilities
+}
+
+var _ cdn.Fencer = (*Purger)(nil)
+
+// New checks the configuration; it does not talk to the instances.
+func New(c Config) (*Purger, error) {
+	if c.Name == "" {
+		c.Name = "varnish"
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Gap == 0 {
+		c.Gap = 2 * time.Second
+	}
+	if c.Timeout < 0 || c.Gap < 0 {
+		return nil, errors.New("varnish config: timeout or gap is negative")
+	}
+	if err := apihttp.ValidToken(c.Token); err != nil {
+		return nil, fmt.Errorf("varnish config: %w", err)
+	}
+	if len(c.Groups) == 0 {
+		return nil, errors.New("varnish config: groups is empty")
+	}
+	groups := map[string][]string{}
+	for scope, instances := range c.Groups {
+		if len(instances) == 0 {
+			return nil, fmt.Errorf("varnish config: groups[%q] has no instance", scope)
+		}
+		for _, base := range instances {
+			u, err := url.Parse(base)
+			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+				return nil, fmt.Errorf("varnish config: groups[%q]: an instance must be an http or https URL without user", scope)
+			}
+		}
+		groups[scope] = slices.Clone(instances)
+	}
+	return &Purger{name: c.Name, groups: groups, token: c.Token, client: apihttp.Client(c.Timeout), caps: capabilities(c.Gap)}, nil
+}
+
+// capabilities stay below Varnish's default http_req_hdr_len of 8 KiB; a
+// prefix is quoted for a regular expression, which at most doubles it.
+func capabilities(gap time.Duration) cdn.Capabilities {
+	ban := cdn.Limits{Batch: 1, Bytes: 7000, Gap: gap}
+	prefix := ban
+	prefix.Bytes = 3500
+	return cdn.Capabilities{
+		Kinds: map[cdn.Kind]cdn.Limits{
+			cdn.Key: {Batch: 256, Bytes: 7000, Soft: true, Gap: gap},
+			cdn.URL: ban, cdn.Host: ban, cdn.All: ban,
+			cdn.Prefix: prefix,
+		},
+		KeyForbid: ",",
+	}
+}
+
+func (p *Purger) Name() string { return p.name }
+
+func (p *Purger) Capabilities() cdn.Capabilities { return p.caps }
+
+func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) {
+	if err := p.caps.Validate(r); err != nil {
+		return cdn.Receipt{}, p.refused(err)
+	}
+	if err := p.everywhere(ctx, r.Scope, "PURGE", header(r)); err != nil {
+		return cdn.Receipt{}, err
+	}
+	ids := map[cdn.Selector]string{}
+	for _, s := range r.Selectors {
+		ids[s] = ""
+	}
+	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
+}
+
+var regionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+
+// Fence makes every instance of the group refuse to store responses whose
+// X-Ebbgate-Gen names this region with a lower epoch. The fence is lost with
+// the cache itself, when varnishd restarts.
+func (p *Purger) Fence(ctx context.Context, scope, region string, epoch uint64) error {
+	if !regionName.MatchString(region) {
+		return p.refused(fmt.Errorf("region %.80q must be 1 to 64 of [a-z0-9-]", region))
+	}
+	if epoch > maxEpoch {
+		return p.refused(fmt.Errorf("epoch %d is above %d", epoch, uint64(maxEpoch)))
+	}
+	return p.everywhere(ctx, scope, "FENCE", http.Header{
+		"Ebbgate-Region": {region},
+		"Ebbgate-Epoch":  {strconv.FormatUint(epoch, 10)},
+	})
+}
+
+// maxEpoch is what std.integer of Varnish can read (15 digits).
+const maxEpoch = 999_999_999_999_999
+
+func (p *Purger) refused(err error) *cdn.Error {
+	return &cdn.Error{Provider: p.name, Class: cdn.Refused, Message: err.Error(), Err: err}
+}
+
+// header says in the terms of the VCL what to purge. Selectors contain neither
+// spaces nor quotes, so a value is one token of a ban expression.
+func header(r cdn.Request) http.Header {
+	s := r.Selectors[0]
+	switch s.Kind {
+	case cdn.Key:
+		keys := make([]string, len(r.Selectors))
+		for i, s := range r.Selectors {
+			keys[i] = s.Value
+		}
+		name := "Xkey-Purge"
+		if r.Soft {
+			name = "Xkey-Softpurge"
+		}
+		return http.Header{name: {strings.Join(keys, " ")}}
+	case cdn.URL:
+		u, _ := url.Parse(s.Value) // validated
+		_, rest, _ := strings.Cut(s.Value, "://")
+		path := strings.TrimPrefix(rest, u.Host)
+		if !strings.HasPrefix(path, "/") {
+			path = "/" + path
+		}
+		return http.Header{"Ebbgate-Ban-Host": {u.Host}, "Ebbgate-Ban-Url": {path}}
+	case cdn.Prefix:
+		host, path := s.HostPath()
+		return http.Header{"Ebbgate-Ban-Host": {host}, "Ebbgate-Ban-Prefix": {"^" + regexp.QuoteMeta(path)}}
+	case cdn.Host:
+		return http.Header{"Ebbgate-Ban-Host": {s.Value}}
+	case cdn.All:
+		return http.Header{"Ebbgate-Ban-All": {"1"}}
+	default:
+		panic("varnish: unknown kind " + string(s.Kind))
+	}
+}
+
+// everywhere succeeds when all instances accepted. Otherwise the most lasting
+// failure decides the class, because repeating is then pointless.
+func (p *Purger) everywhere(ctx context.Context, scope, method string, h http.Header) error {
+	instances, ok := p.groups[scope]
+	if !ok {
+		return &cdn.Error{Provider: p.name, Class: cdn.NotFound, Message: fmt.Sprintf("no group %q in the configuration", scope)}
+	}
+	failures := make([]*cdn.Error, len(instances))
+	var wg sync.WaitGroup
+	for i, base := range instances {
+		wg.Go(func() { failures[i] = p.call(ctx, base, method, h) })
+	}
+	wg.Wait()
+	failures = slices.DeleteFunc(failures, func(e *cdn.Error) bool { return e == nil })
+	if len(failures) == 0 {
+		return nil
+	}
+	worst := failures[0]
+	for _, e := range failures[1:] {
+		if e.Class.Terminal() && !worst.Class.Terminal() {
+			worst = e
+		}
+	}
+	worst.Message = fmt.Sprintf("%d of %d instances of %s: %s", len(failures), len(instances), scope, worst.Message)
+	return worst
+}
+
+func (p *Purger) call(ctx context.Context, base, method string, h http.Header) *cdn.Error {
+	ctx, answer := apihttp.WithAnswer(ctx)
+	req, err := http.NewRequestWithContext(ctx, method, base, nil)
+	if err != nil {
+		return p.refused(err)
+	}
+	req.Header = h.Clone()
+	req.Header.Set("Ebbgate-Token", p.token)
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return apihttp.Failure(p.name, p.token, answer, err, "")
+	}
+	resp.Body.Close()
+	accepted := resp.Header.Get("Ebbgate-Accepted") != ""
+	switch {
+	case accepted && resp.StatusCode == http.StatusOK:
+		return nil
+	case resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
+		return &cdn.Error{Provider: p.name, Class: cdn.Refused, Status: resp.StatusCode, Message: base + " answered without Ebbgate-Accepted, is ebbgate.vcl loaded?"}
+	}
+	_, reason, _ := strings.Cut(resp.Status, " ")
+	return apihttp.Failure(p.name, p.token, answer, nil, base+": "+reason)
+}
