@@ -1,0 +1,96 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+func (s *Server) plan(w http.ResponseWriter, r *request) error {
+	q, err := startRequest(r)
+	if err != nil {
+		return err
+	}
+	view, err := s.Controller.Plan(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, view)
+}
+
+func (s *Server) start(w http.ResponseWriter, r *request) error {
+	q, err := startRequest(r)
+	if err != nil {
+		return err
+	}
+	view, err := s.Controller.Start(r.Context(), q, r.by)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusCreated, view)
+}
+
+func startRequest(r *request) (controller.StartRequest, error) {
+	var q controller.StartRequest
+	if err := decodeBody(r, &q); err != nil {
+		return q, err
+	}
+	if _, err := checkName[wire.App]("app", string(q.App)); err != nil {
+		return q, err
+	}
+	if (q.Version == "") == q.Digest.IsZero() {
+		return q, badRequest("version", "exactly one of version and digest names the bundle")
+	}
+	return q, nil
+}
+
+func (s *Server) command(w http.ResponseWriter, r *request) error {
+	app, err := pathToken[wire.App](r, "app")
+	if err != nil {
+		return err
+	}
+	name := r.PathValue("command")
+	switch name {
+	case "pause", "resume", "abort", "undo":
+	default:
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Field: "command", Message: "command is not pause, resume, abort or undo"}
+	}
+	view, err := s.Controller.Command(r.Context(), app, name, r.by)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, view)
+}
+
+func (s *Server) apps(w http.ResponseWriter, r *request) error {
+	views, err := s.Controller.Apps(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(views))
+}
+
+func (s *Server) app(w http.ResponseWriter, r *request) error {
+	app, err := pathToken[wire.App](r, "app")
+	if err != nil {
+		return err
+	}
+	view, err := s.Controller.App(r.Context(), app)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, view)
+}
+
+func (s *Server) history(w http.ResponseWriter, r *request) error {
+	app, err := pathToken[wire.App](r, "app")
+	if err != nil {
+		return err
+	}
+	rollouts, err := s.Controller.History(r.Context(), app)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(rollouts))
+}
