@@ -1,5 +1,160 @@
 package dataplane
 
-import "errors"
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
 
-func newFiles(cfg Config) (Driver, error) { return nil, errors.ErrUnsupported }
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// ManifestFile is the file in a release's directory that holds the payload of its
+// manifest. Its hash is the release's digest, so a directory proves what it is.
+const ManifestFile = ".ebbgate-manifest.json"
+
+// ActiveFile is the file in the state directory of a files driver that holds the
+// [Identity] of what has been activated, for the software and its hooks to show.
+const ActiveFile = "active.json"
+
+// files serves software that has no driver and reads the release directory by itself:
+// a switch is the `current` link, and then the hooks.
+type files struct {
+	cfg Config
+	mu  sync.Mutex // one Activate at a time: active.json and the hooks belong together
+}
+
+func newFiles(cfg Config) (*files, error) {
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("dataplane of %s: %w", cfg.App, err)
+	}
+	return &files{cfg: cfg}, nil
+}
+
+func (f *files) Traits() Traits { return Traits{Name: string(KindFiles), URL: f.cfg.URL} }
+
+// Validate checks that the directory is the release, and that this node can do what
+// the bundle asks for.
+func (f *files) Validate(_ context.Context, r Release) error {
+	if err := f.cfg.checkHooks(r); err != nil {
+		return err
+	}
+	if len(r.Probes) > 0 && f.cfg.URL == "" {
+		return errors.New("the bundle has probes, and this node's configuration no url to send them to")
+	}
+	return checkManifest(r)
+}
+
+func (f *files) Arm(context.Context, Release) error { return nil }
+
+// Activate writes active.json and runs the hooks.
+func (f *files) Activate(ctx context.Context, r Release) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.cfg.checkHooks(r); err != nil {
+		return err
+	}
+	if err := f.linked(r); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(f.cfg.Dir, ActiveFile), r.Identity().json()); err != nil {
+		return err
+	}
+	return f.cfg.runHooks(ctx, r)
+}
+
+// Confirm reads back the link, the manifest behind it, active.json, and if the
+// configuration has a confirm_url, the header X-Ebbgate-Release.
+func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
+	if err := f.linked(r); err != nil {
+		return "", err
+	}
+	if err := checkManifest(r); err != nil {
+		return "", err
+	}
+	data, err := readCapped(filepath.Join(f.cfg.Dir, ActiveFile), maxBody)
+	if err != nil {
+		return "", err
+	}
+	var got Identity
+	if err := wire.DecodeJSON(ActiveFile, maxBody, data, &got); err != nil {
+		return "", err
+	}
+	if want := r.Identity(); got != want {
+		return "", fmt.Errorf("%s names %s, want %s", ActiveFile, quote(got.Release), want.Release)
+	}
+	evidence := fmt.Sprintf("%s leads to %s, its manifest is %s", f.cfg.Current, r.Dir, r.Digest.Short())
+	if f.cfg.ConfirmURL == "" {
+		return evidence, nil
+	}
+	ctx, cancel := withDeadline(ctx, f.cfg.Timeout.Std())
+	defer cancel()
+	shown, err := readback{url: f.cfg.ConfirmURL, shows: headerShows}.confirm(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	return evidence + "; " + shown, nil
+}
+
+// headerShows asks for the release header alone: software of the user's own need not
+// know of the rest.
+func headerShows(ctx context.Context, url string, r Release) error {
+	a, err := get(ctx, url, "")
+	if err != nil {
+		return err
+	}
+	if got := a.header.Get(HeaderRelease); got != r.ID() {
+		return fmt.Errorf("%s: header %s is %s, want %s", url, HeaderRelease, quote(got), r.ID())
+	}
+	return nil
+}
+
+func (f *files) Check(ctx context.Context, r Release) error {
+	if len(r.Probes) > 0 && f.cfg.URL == "" {
+		return errors.New("probes: this node's configuration has no url")
+	}
+	return check(ctx, f.cfg.URL, r)
+}
+
+func (f *files) Close() error { return nil }
+
+// linked reports whether `current` leads to r.
+func (f *files) linked(r Release) error {
+	got, err := filepath.EvalSymlinks(f.cfg.Current)
+	if err != nil {
+		return err
+	}
+	want, err := filepath.EvalSymlinks(r.Dir)
+	if err != nil {
+		return err
+	}
+	if got != want {
+		return fmt.Errorf("%s leads to %s, want %s", f.cfg.Current, got, want)
+	}
+	return nil
+}
+
+// checkManifest holds the manifest in the release's directory against its digest.
+func checkManifest(r Release) error {
+	file, err := os.Open(filepath.Join(r.Dir, ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s holds no %s", r.Dir, ManifestFile)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(file, wire.MaxManifest+1)); err != nil {
+		return err
+	}
+	if got := wire.Digest(h.Sum(nil)); got != r.Digest {
+		return fmt.Errorf("%s is of bundle %s, want %s", filepath.Join(r.Dir, ManifestFile), got.Short(), r.Digest.Short())
+	}
+	return nil
+}
