@@ -1,0 +1,136 @@
+package cdn
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// State of an item.
+type State string
+
+const (
+	// StateIntended: durable, not being sent. Also the state between attempts when
+	// the last one is known to have done nothing.
+	StateIntended State = "intended"
+	// StateSent: durable just before the call. After a crash, or when no usable
+	// answer came, the purge may have been done or not; it is sent again.
+	StateSent State = "sent"
+	// StateAccepted: the provider said yes. The caches may still hold the objects.
+	StateAccepted State = "accepted"
+	// StateVerified: a Verifier saw fresh content. Terminal.
+	StateVerified State = "verified"
+	// StateRefused: repeating is pointless until a person acts; Reason says why.
+	// Also the state of a cancelled item. Terminal, but for Outbox.Retry.
+	StateRefused State = "refused"
+)
+
+// ID identifies what an item is about: 32 hex digits.
+type ID string
+
+// Item is one selector to purge at one provider.
+type Item struct {
+	Provider string   // Purger.Name
+	Scope    string   // as in Request
+	App      string   // what was rolled out
+	Region   string   // where
+	Epoch    uint64   // of the activation that this purge follows
+	Selector Selector // what to purge
+	Soft     bool     // not part of the ID
+	Round    int      // 1, 2, …: a repetition is an item of its own
+
+	// NotBefore, After and Gap delay an item. With After, it waits until that
+	// item was accepted and Gap has passed since; it is refused when that item
+	// is refused.
+	NotBefore time.Time
+	After     ID
+	Gap       time.Duration
+}
+
+// ID is a hash of provider, scope, app, region, epoch, selector and round, and
+// so the same for the same intention after a crash.
+func (i Item) ID() ID {
+	h := sha256.New()
+	for _, field := range []string{i.Provider, i.Scope, i.App, i.Region, i.Selector.String()} {
+		_ = binary.Write(h, binary.BigEndian, uint64(len(field)))
+		h.Write([]byte(field))
+	}
+	_ = binary.Write(h, binary.BigEndian, []uint64{i.Epoch, uint64(i.Round)})
+	return ID(hex.EncodeToString(h.Sum(nil)[:16]))
+}
+
+// Entry is an item with its history in the outbox.
+type Entry struct {
+	ID         ID
+	Item       Item
+	State      State
+	Reason     string     // of StateRefused
+	PurgeID    string     // the provider's, from StateAccepted on
+	Attempts   int        // calls that included this item
+	LastError  string     // of the latest failed attempt
+	DueAt      time.Time  // no attempt before this; zero means at once
+	SentAt     time.Time  // of the latest attempt
+	AcceptedAt time.Time  // zero before StateAccepted
+	VerifiedAt time.Time  // zero before StateVerified
+	Evidence   []Evidence // what Verify saw
+	Split      int        // a refused batch is halved so often for this item
+}
+
+// Open reports whether the outbox still has to send the entry.
+func (e Entry) Open() bool { return e.State == StateIntended || e.State == StateSent }
+
+// Rounds returns the items that purge every selector and, after the gap that
+// the provider advises, once more. gap raises that gap where the origin may
+// take longer to answer; template holds everything but selector, round and
+// order.
+func Rounds(caps Capabilities, template Item, selectors []Selector, gap time.Duration) []Item {
+	var items []Item
+	for _, s := range Coalesce(selectors) {
+		first := template
+		first.Selector, first.Round = s, 1
+		items = append(items, first)
+		if wait := max(gap, caps.Kinds[s.Kind].Gap); wait > 0 {
+			second := first
+			second.Round, second.After, second.Gap = 2, first.ID(), wait
+			items = append(items, second)
+		}
+	}
+	return items
+}
+
+// record is an Entry on disk: a version byte, then JSON. The selector is in
+// its text form, times are RFC 3339 with nanoseconds.
+const recordVersion = 1
+
+var errRecord = errors.New("bad outbox record")
+
+func encodeEntry(e Entry) ([]byte, error) {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{recordVersion}, body...), nil
+}
+
+func decodeEntry(id ID, data []byte) (Entry, error) {
+	var e Entry
+	if len(data) == 0 || data[0] != recordVersion {
+		return e, fmt.Errorf("%w %s: unknown version", errRecord, id)
+	}
+	if err := json.Unmarshal(data[1:], &e); err != nil {
+		return e, fmt.Errorf("%w %s: %w", errRecord, id, err)
+	}
+	switch e.State {
+	case StateIntended, StateSent, StateAccepted, StateVerified, StateRefused:
+	default:
+		return e, fmt.Errorf("%w %s: unknown state %q", errRecord, id, e.State)
+	}
+	if e.ID != id || e.Item.ID() != id {
+		return e, fmt.Errorf("%w %s: the item has another id", errRecord, id)
+	}
+	return e, nil
+}

@@ -1,0 +1,450 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+)
+
+// script is a Purger that answers as told.
+type script struct {
+	name string
+	caps Capabilities
+	// answer is called for each request; nil accepts everything.
+	answer func(ctx context.Context, n int, r Request) (Receipt, error)
+
+	mu       sync.Mutex
+	requests []Request   // guarded by mu
+	at       []time.Time // guarded by mu
+}
+
+func (p *script) Name() string               { return p.name }
+func (p *script) Capabilities() Capabilities { return p.caps }
+
+func (p *script) Purge(ctx context.Context, r Request) (Receipt, error) {
+	p.mu.Lock()
+	p.requests = append(p.requests, r)
+	p.at = append(p.at, time.Now())
+	n := len(p.requests)
+	p.mu.Unlock()
+	if p.answer == nil {
+		return accept(r), nil
+	}
+	return p.answer(ctx, n, r)
+}
+
+func (p *script) sent() []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.requests
+}
+
+func accept(r Request) Receipt {
+	receipt := Receipt{IDs: map[Selector]string{}, AcceptedAt: time.Now()}
+	for _, s := range r.Selectors {
+		receipt.IDs[s] = "id-" + s.Value
+	}
+	return receipt
+}
+
+func fail(class Class) error {
+	return &Error{Provider: "own", Class: class, Message: "told to"}
+}
+
+func testCaps() Capabilities {
+	return Capabilities{Kinds: map[Kind]Limits{
+		Key: {Batch: 4, Soft: true, Gap: 2 * time.Second},
+		URL: {Batch: 1},
+		All: {Batch: 1, Gap: 30 * time.Second},
+	}}
+}
+
+func openDB(t *testing.T, path string) *bbolt.DB {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func newOutbox(t *testing.T, db *bbolt.DB, purgers ...Purger) *Outbox {
+	t.Helper()
+	o, err := NewOutbox(OutboxConfig{DB: db, Purgers: purgers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// run starts Run and stops it at the end of the test or by the returned function.
+func run(t *testing.T, o *Outbox) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- o.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func keyItem(key string) Item {
+	return Item{Provider: "own", Scope: "svc", App: "waf", Region: "eu-west", Epoch: 17, Selector: Selector{Key, key}, Round: 1}
+}
+
+func submit(t *testing.T, o *Outbox, items ...Item) []ID {
+	t.Helper()
+	ids, err := o.Submit(t.Context(), items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func states(entries []Entry) (out []State) {
+	for _, e := range entries {
+		out = append(out, e.State)
+	}
+	return out
+}
+
+// bubble runs a test with an outbox on virtual time.
+func bubble(t *testing.T, answer func(ctx context.Context, n int, r Request) (Receipt, error), test func(t *testing.T, o *Outbox, p *script)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &script{name: "own", caps: testCaps(), answer: answer}
+		o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), p)
+		run(t, o)
+		test(t, o, p)
+	})
+}
+
+func TestSubmitIsIdempotent(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, o *Outbox, p *script) {
+		ids := submit(t, o, keyItem("a"), keyItem("a"), keyItem("b"))
+		if ids[0] != ids[1] || ids[0] == ids[2] {
+			t.Errorf("ids %v", ids)
+		}
+		entries, err := o.Wait(t.Context(), ids...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entries[0].PurgeID != "id-a" || entries[0].Attempts != 1 || entries[0].State != StateAccepted {
+			t.Errorf("entry %+v", entries[0])
+		}
+		again := submit(t, o, keyItem("a"), keyItem("b"))
+		synctest.Wait()
+		if diff := cmp.Diff([]ID{ids[0], ids[2]}, again); diff != "" || len(p.sent()) != 1 {
+			t.Errorf("%d requests, ids %s", len(p.sent()), diff)
+		}
+	})
+}
+
+func TestIDDependsOnEveryField(t *testing.T) {
+	base := keyItem("a")
+	seen := map[ID]string{base.ID(): "base"}
+	for name, edit := range map[string]func(*Item){
+		"provider": func(i *Item) { i.Provider = "x" },
+		"scope":    func(i *Item) { i.Scope = "x" },
+		"app":      func(i *Item) { i.App, i.Region = "wafeu", "-west" },
+		"region":   func(i *Item) { i.Region = "x" },
+		"epoch":    func(i *Item) { i.Epoch = 18 },
+		"selector": func(i *Item) { i.Selector.Kind = Host },
+		"round":    func(i *Item) { i.Round = 2 },
+	} {
+		item := base
+		edit(&item)
+		if other, twice := seen[item.ID()]; twice {
+			t.Errorf("%s and %s have the same id", name, other)
+		}
+		seen[item.ID()] = name
+	}
+	if got := base.ID(); got != "d3d8ce5b41c61fae3a6fbd77b4f4a27c" && len(got) != 32 {
+		t.Errorf("id %s", got)
+	}
+}
+
+func TestBatching(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, o *Outbox, p *script) {
+		var items []Item
+		for i := range 9 {
+			items = append(items, keyItem(fmt.Sprint("k", i)))
+		}
+		same := keyItem("k0") // another app, same selector: travels for free
+		same.App = "flags"
+		soft := keyItem("soft")
+		soft.Soft = true
+		elsewhere := keyItem("k0")
+		elsewhere.Scope = "other"
+		url := keyItem("")
+		url.Selector = Selector{URL, "https://www.example.com/a"}
+		items = append(items, same, soft, elsewhere, url)
+		entries, err := o.Wait(t.Context(), submit(t, o, items...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.State != StateAccepted {
+				t.Errorf("%s is %s", e.Item.Selector, e.State)
+			}
+		}
+		count := map[string]int{}
+		for _, r := range p.sent() {
+			if err := p.caps.Validate(r); err != nil {
+				t.Error(err)
+			}
+			count[fmt.Sprint(r.Scope, r.Selectors[0].Kind, r.Soft)]++
+		}
+		want := map[string]int{"svckeyfalse": 3, "svckeytrue": 1, "otherkeyfalse": 1, "svcurlfalse": 1}
+		if diff := cmp.Diff(want, count); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestRetries(t *testing.T) {
+	for name, test := range map[string]struct {
+		err     error
+		between State // after the failure
+	}{
+		"retryable":   {fail(Retryable), StateIntended},
+		"unknown":     {fail(Unknown), StateSent},
+		"not ours":    {errors.New("what?"), StateSent},
+		"no receipt":  {nil, StateSent},
+		"rate limits": {&Error{Class: RateLimited, RetryAfter: 100 * time.Second}, StateIntended},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := func(_ context.Context, n int, r Request) (Receipt, error) {
+				if n <= 5 {
+					return Receipt{}, test.err
+				}
+				return accept(r), nil
+			}
+			bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+				ids := submit(t, o, keyItem("a"))
+				synctest.Wait()
+				if e, _ := o.Get(ids[0]); e.State != test.between || e.LastError == "" {
+					t.Errorf("after a failure %s %q, want %s", e.State, e.LastError, test.between)
+				}
+				entries, err := o.Wait(t.Context(), ids...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e := entries[0]; e.State != StateAccepted || e.Attempts != 6 || e.LastError != "" {
+					t.Errorf("entry %+v", e)
+				}
+				for i := 1; i < len(p.at); i++ {
+					wait, most := p.at[i].Sub(p.at[i-1]), time.Second<<(i-1)
+					least := most / 2
+					if strings.HasPrefix(name, "rate") {
+						least, most = 100*time.Second, 110*time.Second
+					}
+					if wait < least || wait > most {
+						t.Errorf("attempt %d after %s, want %s to %s", i+1, wait, least, most)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A rate limit belongs to the account, so the other scopes wait too.
+func TestRateLimitPausesTheAccount(t *testing.T) {
+	answer := func(_ context.Context, n int, r Request) (Receipt, error) {
+		if n == 1 {
+			return Receipt{}, &Error{Class: RateLimited, RetryAfter: time.Minute}
+		}
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		begin := time.Now()
+		submit(t, o, keyItem("a"))
+		synctest.Wait()
+		other := keyItem("b")
+		other.Scope = "other"
+		if _, err := o.Wait(t.Context(), submit(t, o, other)...); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(begin); waited < time.Minute {
+			t.Errorf("the other scope was sent after %s", waited)
+		}
+	})
+}
+
+func TestRefusedSelectorDoesNotTakeOthersWithIt(t *testing.T) {
+	answer := func(_ context.Context, _ int, r Request) (Receipt, error) {
+		for _, s := range r.Selectors {
+			if s.Value == "bad" {
+				return Receipt{}, fail(Refused)
+			}
+		}
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		entries, err := o.Wait(t.Context(), submit(t, o, keyItem("a"), keyItem("bad"), keyItem("c"), keyItem("d"))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]State{StateAccepted, StateRefused, StateAccepted, StateAccepted}, states(entries)); diff != "" {
+			t.Error(diff)
+		}
+		if !strings.Contains(entries[1].Reason, "told to") {
+			t.Errorf("reason %q", entries[1].Reason)
+		}
+	})
+}
+
+func TestPartialReceipt(t *testing.T) {
+	answer := func(_ context.Context, n int, r Request) (Receipt, error) {
+		if n == 1 {
+			return accept(Request{Selectors: r.Selectors[:1]}), fail(Unknown)
+		}
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		if _, err := o.Wait(t.Context(), submit(t, o, keyItem("a"), keyItem("b"))...); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]Selector{{Key, "b"}}, p.sent()[1].Selectors); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestAuthIsTerminalUntilRetried(t *testing.T) {
+	answer := func(_ context.Context, n int, r Request) (Receipt, error) {
+		if n == 1 {
+			return Receipt{}, fail(Auth)
+		}
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		items := Rounds(p.caps, keyItem(""), []Selector{{Key, "a"}}, 0)
+		ids := submit(t, o, items...)
+		entries, err := o.Wait(t.Context(), ids...)
+		if err != nil || entries[0].State != StateRefused || entries[1].State != StateRefused {
+			t.Fatalf("%v %v", states(entries), err)
+		}
+		if err := o.Retry(t.Context(), ids...); err != nil {
+			t.Fatal(err)
+		}
+		if entries, err = o.Wait(t.Context(), ids...); err != nil || entries[1].State != StateAccepted {
+			t.Errorf("%v %v", states(entries), err)
+		}
+	})
+}
+
+func TestSecondRoundWaitsForTheGap(t *testing.T) {
+	answer := func(_ context.Context, n int, r Request) (Receipt, error) {
+		if n < 3 {
+			return Receipt{}, fail(Retryable) // the gap counts from acceptance
+		}
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		items := Rounds(p.caps, keyItem(""), []Selector{{Key, "a"}}, 5*time.Second)
+		if len(items) != 2 {
+			t.Fatalf("%d items", len(items))
+		}
+		entries, err := o.Wait(t.Context(), submit(t, o, items...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if gap := entries[1].SentAt.Sub(entries[0].AcceptedAt); gap != 5*time.Second {
+			t.Errorf("second purge %s after the first", gap)
+		}
+	})
+}
+
+func TestNotBefore(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, o *Outbox, p *script) {
+		item := keyItem("a")
+		item.NotBefore = time.Now().Add(3 * time.Hour)
+		entries, err := o.Wait(t.Context(), submit(t, o, item)...)
+		if err != nil || !entries[0].SentAt.Equal(item.NotBefore) {
+			t.Errorf("sent at %s, want %s, %v", entries[0].SentAt, item.NotBefore, err)
+		}
+	})
+}
+
+func TestSlowScopeHoldsUpNoOther(t *testing.T) {
+	answer := func(ctx context.Context, _ int, r Request) (Receipt, error) {
+		if r.Scope == "slow" {
+			<-ctx.Done()
+			return Receipt{}, &Error{Class: Unknown, Err: ctx.Err()}
+		}
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		slow := keyItem("a")
+		slow.Scope = "slow"
+		stuck := submit(t, o, slow)
+		synctest.Wait()
+		if _, err := o.Wait(t.Context(), submit(t, o, keyItem("b"))...); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Cancel(t.Context(), "rolled back", stuck...); err != nil {
+			t.Fatal(err)
+		}
+		if e, _ := o.Get(stuck[0]); e.State != StateRefused || e.Reason != "cancelled: rolled back" {
+			t.Errorf("%s %q", e.State, e.Reason)
+		}
+	})
+}
+
+func TestCancelDuringACallIsKept(t *testing.T) {
+	release := make(chan struct{})
+	answer := func(_ context.Context, _ int, r Request) (Receipt, error) {
+		<-release
+		return accept(r), nil
+	}
+	p := &script{name: "own", caps: testCaps(), answer: answer}
+	o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), p)
+	run(t, o)
+	ids := submit(t, o, keyItem("a"))
+	eventually(t, o, ids[0], StateSent)
+	if err := o.Cancel(t.Context(), "enough", ids...); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	other := submit(t, o, keyItem("b")) // same lane: sent after the first call was settled
+	if _, err := o.Wait(t.Context(), other...); err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := o.Get(ids[0]); e.State != StateRefused {
+		t.Errorf("a cancelled item is %s", e.State)
+	}
+}
+
+func eventually(t *testing.T, o *Outbox, id ID, want State) {
+	t.Helper()
+	deadline := time.After(5 * time.Second)
+	for {
+		o.mu.Lock()
+		changed, state := o.changed, o.entries[id].State
+		o.mu.Unlock()
+		if state == want {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("item is %s, want %s", state, want)
+		}
+	}
+}

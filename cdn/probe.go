@@ -1,0 +1,222 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Want is what a Verifier looks for: content of Epoch or later in Region or,
+// where responses carry no generation, content fetched after PurgedAt.
+type Want struct {
+	Region   string
+	Epoch    uint64
+	PurgedAt time.Time // zero: age proves nothing
+}
+
+// Evidence is what one vantage point saw.
+type Evidence struct {
+	Vantage string    // name of the vantage point
+	URL     string    // what was asked for
+	Seen    string    // generation, age or error
+	Wanted  string    // generation
+	Fresh   bool      // Seen satisfies Wanted
+	At      time.Time // when the request was made
+}
+
+func (e Evidence) String() string {
+	verdict := "is stale"
+	if e.Fresh {
+		verdict = "is fresh"
+	}
+	return fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
+}
+
+// A Verifier finds out whether caches serve fresh content. It returns evidence
+// from every place it looks at, and an error only when it could not look at
+// all, such as when ctx ended. What cannot be proved is not fresh.
+type Verifier interface {
+	Verify(ctx context.Context, want Want) ([]Evidence, error)
+}
+
+// Vantage is a place to look from: a URL, and how to reach one particular
+// cache with it. An anycast address shows only the nearest cache; to see
+// others, give their addresses.
+type Vantage struct {
+	Name    string // for people; required
+	URL     string // required
+	Address string // host:port to connect to; default from URL
+	Host    string // Host header; default from URL. TLS still asks for the name in URL
+}
+
+// ProbeConfig of NewProbe.
+type ProbeConfig struct {
+	Vantages  []Vantage         // required
+	Header    string            // carries <region>-<epoch>; default X-Ebbgate-Gen
+	Timeout   time.Duration     // of one request; default 10 s
+	Parallel  int               // requests at a time; default 8
+	Transport http.RoundTripper // replaces the transport, for tests and special TLS; Address is then ignored
+}
+
+// Probe is a Verifier that asks caches over HTTP, with a fresh connection each
+// time and without following redirects.
+type Probe struct {
+	vantages []Vantage
+	header   string
+	timeout  time.Duration
+	parallel int
+	custom   http.RoundTripper
+}
+
+// NewProbe checks the configuration.
+func NewProbe(c ProbeConfig) (*Probe, error) {
+	if c.Header == "" {
+		c.Header = "X-Ebbgate-Gen"
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 8
+	}
+	if len(c.Vantages) == 0 {
+		return nil, errors.New("probe config: vantages is empty")
+	}
+	if c.Timeout < 0 || c.Parallel < 0 {
+		return nil, errors.New("probe config: timeout or parallel is negative")
+	}
+	for i, v := range c.Vantages {
+		u, err := url.Parse(v.URL)
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, fmt.Errorf("probe config: vantages[%d].url must be an http or https URL without user", i)
+		}
+		if v.Name == "" {
+			return nil, fmt.Errorf("probe config: vantages[%d].name is empty", i)
+		}
+		if _, _, err := net.SplitHostPort(v.Address); v.Address != "" && err != nil {
+			return nil, fmt.Errorf("probe config: vantages[%d].address %q must be host:port", i, v.Address)
+		}
+	}
+	return &Probe{slices.Clone(c.Vantages), c.Header, c.Timeout, c.Parallel, c.Transport}, nil
+}
+
+// Verify asks every vantage point once.
+func (p *Probe) Verify(ctx context.Context, want Want) ([]Evidence, error) {
+	evidence := make([]Evidence, len(p.vantages))
+	slots := make(chan struct{}, p.parallel)
+	var wg sync.WaitGroup
+	for i, v := range p.vantages {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			evidence[i] = p.look(ctx, v, want)
+		})
+	}
+	wg.Wait()
+	return evidence, ctx.Err()
+}
+
+// maxProbeBody is read and thrown away; more is cut off.
+const maxProbeBody = 64 << 10
+
+func (p *Probe) look(ctx context.Context, v Vantage, want Want) Evidence {
+	e := Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now()}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL, nil)
+	if err != nil {
+		e.Seen = err.Error()
+		return e
+	}
+	if v.Host != "" {
+		req.Host = v.Host
+	}
+	resp, err := p.transport(v).RoundTrip(req)
+	if err != nil {
+		e.Seen = "no answer: " + err.Error()
+		return e
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxProbeBody)
+	if resp.StatusCode >= 500 {
+		e.Seen = "status " + strconv.Itoa(resp.StatusCode)
+		return e
+	}
+	e.Seen, e.Fresh = judge(resp.Header, p.header, want, e.At)
+	return e
+}
+
+func (p *Probe) transport(v Vantage) http.RoundTripper {
+	if p.custom != nil {
+		return p.custom
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableKeepAlives = true
+	if v.Address != "" {
+		t.Proxy = nil
+		t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, v.Address)
+		}
+	}
+	return t
+}
+
+// judge reads, in this order: the generation; the age, which must be shorter
+// than the time since the purge (one second more is allowed for the fraction
+// that Age leaves out); Cache-Status (RFC 9211) that says every cache forwarded
+// the request. Without any of these nothing is proved.
+func judge(h http.Header, genHeader string, want Want, asked time.Time) (seen string, fresh bool) {
+	if gen := h.Get(genHeader); gen != "" {
+		region, epoch, err := ParseGen(gen)
+		switch {
+		case err != nil:
+			return err.Error(), false
+		case region != want.Region:
+			return gen + " of another region", false
+		}
+		return gen, epoch >= want.Epoch
+	}
+	if text := h.Get("Age"); text != "" {
+		age, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return fmt.Sprintf("bad Age %.20q", text), false
+		}
+		limit := asked.Sub(want.PurgedAt)
+		return "age " + text, !want.PurgedAt.IsZero() && time.Duration(age+1)*time.Second <= limit
+	}
+	if status := strings.Join(h.Values("Cache-Status"), ","); status != "" {
+		for member := range strings.SplitSeq(status, ",") {
+			if !slices.ContainsFunc(strings.Split(member, ";"), func(param string) bool {
+				name, _, _ := strings.Cut(strings.TrimSpace(param), "=")
+				return name == "fwd"
+			}) {
+				return fmt.Sprintf("Cache-Status %.200q", status), false
+			}
+		}
+		return fmt.Sprintf("Cache-Status %.200q", status), true
+	}
+	return "neither " + genHeader + ", Age nor Cache-Status", false
+}
+
+// ParseGen splits <region>-<epoch>, as in eu-west-17.
+func ParseGen(text string) (region string, epoch uint64, err error) {
+	cut := strings.LastIndexByte(text, '-')
+	if cut > 0 {
+		epoch, err = strconv.ParseUint(text[cut+1:], 10, 64)
+	}
+	if cut <= 0 || err != nil || strings.ContainsFunc(text[:cut], func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
+	}) {
+		return "", 0, fmt.Errorf("bad generation %.80q, want <region>-<epoch>", text)
+	}
+	return text[:cut], epoch, nil
+}
