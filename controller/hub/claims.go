@@ -24,7 +24,6 @@ func (k *Keys) claims() (*claims, error) {
 	c := &claims{operator: jwt.NewOperatorClaims(public(k.operator))}
 	c.operator.Name = "ebbgate"
 	c.operator.SystemAccount = public(k.system)
-	c.operator.StrictSigningKeyUsage = true
 	var err error
 	if c.operatorJWT, err = encode(c.operator, k); err != nil {
 		return nil, err

@@ -60,8 +60,8 @@ func (b *agentBus) Report(ctx context.Context, r wire.Region, a wire.AgentID, en
 	if _, _, err := wire.ParseStatusSubject(m.Subject); err != nil {
 		return fmt.Errorf("cannot report: %w", err)
 	}
-	if len(envelope) == 0 || len(envelope) > wire.MaxReport {
-		return fmt.Errorf("cannot report: %w: %d bytes, want 1 to %d", wire.ErrTooLarge, len(envelope), wire.MaxReport)
+	if err := size(envelope, wire.MaxReport); err != nil {
+		return fmt.Errorf("cannot report of %s: %w", a, err)
 	}
 	m.Data = envelope
 	err := retry(ctx, readTime, passingLinked, func(ctx context.Context) error {

@@ -132,8 +132,8 @@ func (b *controllerBus) Blob(ctx context.Context, d wire.Digest) ([]byte, error)
 }
 
 func (b *controllerBus) Beacon(envelope []byte) error {
-	if len(envelope) == 0 || len(envelope) > wire.MaxBeacon {
-		return fmt.Errorf("cannot send beacon: %w: %d bytes, want 1 to %d", wire.ErrTooLarge, len(envelope), wire.MaxBeacon)
+	if err := size(envelope, wire.MaxBeacon); err != nil {
+		return fmt.Errorf("cannot send beacon: %w", err)
 	}
 	return b.announce(wire.SubjectBeacon, envelope)
 }

@@ -71,8 +71,8 @@ func (b *controllerBus) readReports(ctx context.Context, js jetstream.JetStream,
 // report passes one stored report on, if it can be one at all.
 func (b *controllerBus) report(m jetstream.Msg, f func(wire.Region, wire.AgentID, []byte, time.Time)) {
 	r, a, err := wire.ParseStatusSubject(m.Subject())
-	if err == nil && (len(m.Data()) == 0 || len(m.Data()) > wire.MaxReport) {
-		err = fmt.Errorf("%w: %d bytes, want 1 to %d", wire.ErrTooLarge, len(m.Data()), wire.MaxReport)
+	if err == nil {
+		err = size(m.Data(), wire.MaxReport)
 	}
 	meta, metaErr := m.Metadata()
 	if err == nil {
