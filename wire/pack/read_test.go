@@ -120,7 +120,7 @@ func TestManifestRefuses(t *testing.T) {
 		{"too large", func(ix *Index, _ blobs) { ix.Manifest.Size = wire.MaxManifest + 1 }, "document too large"},
 		{"a bomb", func(ix *Index, store blobs) {
 			size := ix.Manifest.Size
-			ix.Manifest = section(t, store, make([]byte, 512<<20))
+			ix.Manifest = section(t, store, make([]byte, 64<<20))
 			ix.Manifest.Size = size
 		}, "bytes declared"},
 		{"delta", func(ix *Index, _ blobs) { ix.Base = wire.Digest{1} }, "is a delta pack"},
