@@ -1,0 +1,89 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// Config is what a controller needs.
+type Config struct {
+	Dir      string                                          // for controller.db; made if missing. Required
+	Bus      wire.ControllerBus                              // closed by its owner. Required
+	Trust    *wire.Trust                                     // Required
+	Key      wire.PrivateKey                                 // in the root's controller role. Required
+	Regions  map[wire.Region]RegionConfig                    // region → where its content is cached. Required
+	Purgers  []cdn.Purger                                    // the providers the regions name
+	Mint     func(wire.Region, wire.AgentID) ([]byte, error) // makes an agent's NATS credentials; nil: none are handed out
+	Enrol    Enrolment                                       // what every agent is told at enrolment
+	Replicas int                                             // of the streams, 1 or 3; default 1
+	Lost     time.Duration                                   // an agent silent for this long is unknown; default 30 s
+	Tick     time.Duration                                   // how often time passes for the engine; default 250 ms
+	Log      *slog.Logger                                    // default: slog.Default()
+}
+
+// RegionConfig says where a region's content is cached and how to see that it is fresh.
+type RegionConfig struct {
+	CDN   []CDNTarget `json:"cdn" yaml:"cdn"`
+	Probe *cdn.Probe  `json:"-" yaml:"-"` // asked after the last purge; nil: the provider's word is taken
+}
+
+// CDNTarget is one place to purge.
+type CDNTarget struct {
+	Provider string `json:"provider" yaml:"provider"` // name of a Purger
+	Scope    string `json:"scope" yaml:"scope"`       // service, zone or group of instances
+}
+
+func (cfg *Config) validate() error {
+	switch {
+	case cfg.Dir == "":
+		return errors.New("controller: dir is missing")
+	case cfg.Bus == nil:
+		return errors.New("controller: bus is missing")
+	case cfg.Trust == nil:
+		return errors.New("controller: trust is missing")
+	case len(cfg.Regions) == 0:
+		return errors.New("controller: regions is empty")
+	case cfg.Lost < 0 || cfg.Tick < 0:
+		return errors.New("controller: lost and tick must not be negative")
+	}
+	listed := false
+	for _, k := range cfg.Trust.Root().Roles[wire.RoleController].Keys {
+		listed = listed || k == cfg.Key.Public()
+	}
+	if !listed {
+		return errors.New("controller: the key is not in the root's controller role, so no agent would believe it")
+	}
+	known := make(map[string]bool)
+	for _, p := range cfg.Purgers {
+		known[p.Name()] = true
+	}
+	for _, r := range wire.Keys(cfg.Regions) {
+		if err := wire.CheckToken(string(r)); err != nil {
+			return fmt.Errorf("controller: region %w", err)
+		}
+		for _, t := range cfg.Regions[r].CDN {
+			if !known[t.Provider] {
+				return fmt.Errorf("controller: region %s: cdn provider %q is not configured", r, t.Provider)
+			}
+		}
+	}
+	if cfg.Replicas == 0 {
+		cfg.Replicas = 1
+	}
+	if cfg.Lost == 0 {
+		cfg.Lost = 30 * time.Second
+	}
+	if cfg.Tick == 0 {
+		cfg.Tick = 250 * time.Millisecond
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return os.MkdirAll(cfg.Dir, 0o700)
+}

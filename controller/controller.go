@@ -1,0 +1,184 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// Controller drives one fleet. Its methods may be called from any goroutine; those that
+// change something return once the change is on disk.
+type Controller struct {
+	cfg       Config
+	log       *slog.Logger
+	db        *bolt.DB
+	journal   *journal
+	outbox    *cdn.Outbox
+	registry  *registry
+	feed      *feed
+	manifests manifestCache
+	name      string // holder of the lease
+	closeOnce sync.Once
+
+	leading  atomic.Bool   // requests are answered
+	requests chan request  // executed by the loop, one at a time
+	ended    chan struct{} // closed when the loop has
+	work     chan struct{} // capacity 1: the pump has something to do
+	queue    effectQueue   // effects journaled, not yet carried out
+
+	following sync.Map // effect id → true: purges whose end is awaited
+	followers sync.WaitGroup
+
+	// Owned by the loop.
+	states  map[wire.App]rollout.State
+	bundles map[wire.Digest]BundleInfo
+	wants   map[wire.Region]want
+}
+
+// request is a function for the loop; done is closed after it has run.
+type request struct {
+	run  func()
+	done chan struct{}
+}
+
+// New opens the controller's database. It does not touch the bus.
+func New(cfg Config) (*Controller, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	db, err := openDB(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Controller{
+		cfg: cfg, log: cfg.Log, db: db,
+		journal:  newJournal(db, cfg.Log),
+		registry: newRegistry(),
+		feed:     newFeed(),
+		requests: make(chan request),
+		ended:    make(chan struct{}),
+		work:     make(chan struct{}, 1),
+		states:   make(map[wire.App]rollout.State),
+		bundles:  make(map[wire.Digest]BundleInfo),
+		wants:    make(map[wire.Region]want),
+	}
+	if c.outbox, err = c.newOutbox(); err == nil {
+		c.name, err = c.journal.self(rand.Text)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return c, nil
+}
+
+// Close releases the database. Run must have returned. It is idempotent.
+func (c *Controller) Close() (err error) {
+	c.closeOnce.Do(func() {
+		c.feed.close()
+		err = c.db.Close()
+	})
+	return err
+}
+
+// Leading reports whether this controller drives the fleet now.
+func (c *Controller) Leading() bool { return c.leading.Load() }
+
+// Run waits for the lease and then drives the fleet until ctx ends, which returns nil,
+// or another controller takes over, which returns [ErrDeposed]. It may be called once.
+func (c *Controller) Run(ctx context.Context) error {
+	if err := c.cfg.Bus.Setup(ctx, c.cfg.Replicas); err != nil {
+		return fmt.Errorf("cannot set up the streams: %w", err)
+	}
+	last := "?"
+	fence, err := lead(ctx, c.cfg.Bus, c.name, func(holder string) {
+		if holder != last {
+			c.log.Info("standing by", "leader", holder)
+		}
+		last = holder
+	})
+	if err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	if err := c.journal.reconcile(ctx, c.cfg.Bus, fence); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	if err := c.load(); err != nil {
+		return err
+	}
+	c.log.Info("leading", "fence", fence, "apps", len(c.states), "bundles", len(c.bundles))
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.loop(ctx) })
+	g.Go(func() error { return c.pump(ctx, fence) })
+	g.Go(func() error { return c.outbox.Run(ctx) })
+	g.Go(func() error { return c.beacons(ctx) })
+	g.Go(func() error { return beat(ctx, c.cfg.Bus, c.name, fence) })
+	g.Go(func() error {
+		return c.cfg.Bus.Reports(ctx, func(r wire.Region, a wire.AgentID, env []byte, at time.Time) { c.heard(ctx, r, a, env, at) })
+	})
+	err = g.Wait()
+	c.leading.Store(false)
+	c.followers.Wait()
+	return ignoreEnd(ctx, err)
+}
+
+// ignoreEnd turns the errors of an ended context into a clean end.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// loop executes requests and lets time pass. Everything that it owns is changed here only.
+func (c *Controller) loop(ctx context.Context) error {
+	defer close(c.ended)
+	if err := c.resume(ctx); err != nil {
+		return err
+	}
+	c.leading.Store(true)
+	tick := time.NewTicker(c.cfg.Tick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case r := <-c.requests:
+			r.run()
+			close(r.done)
+		case <-tick.C:
+			if err := c.stepAll(rollout.Tick{Now: time.Now().UTC()}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// do runs f in the loop and returns what it returned.
+func do[T any](ctx context.Context, c *Controller, f func() (T, error)) (v T, err error) {
+	if !c.leading.Load() {
+		return v, ErrStandby
+	}
+	r := request{run: func() { v, err = f() }, done: make(chan struct{})}
+	select {
+	case c.requests <- r:
+		<-r.done // the loop runs what it took
+		return v, err
+	case <-c.ended:
+		return v, ErrStandby
+	case <-ctx.Done():
+		return v, fmt.Errorf("the controller did not answer: %w", ctx.Err())
+	}
+}

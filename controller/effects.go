@@ -1,0 +1,123 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// effectQueue holds effects that are journaled and not yet carried out, in order, each
+// once. The zero value is ready.
+type effectQueue struct {
+	mu      sync.Mutex // guards waiting
+	waiting []rollout.Effect
+}
+
+func (q *effectQueue) add(effects ...rollout.Effect) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range effects {
+		if _, done := e.(rollout.Decide); done {
+			continue // committed together with the record
+		}
+		known := false
+		for _, w := range q.waiting {
+			known = known || w.ID() == e.ID()
+		}
+		if !known {
+			q.waiting = append(q.waiting, e)
+		}
+	}
+}
+
+func (q *effectQueue) next() (rollout.Effect, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		return nil, false
+	}
+	e := q.waiting[0]
+	q.waiting = q.waiting[1:]
+	return e, true
+}
+
+// retryEffects is how long to wait after the bus has refused something.
+const retryEffects = time.Second
+
+// pump copies the journal to the bus and then carries out the effects behind it, one
+// after the other, again until each has succeeded. It returns [ErrDeposed] when the bus
+// refuses our fence.
+func (c *Controller) pump(ctx context.Context, fence wire.Fence) error {
+	c.wake()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.work:
+		}
+		err := c.carryOut(ctx, fence)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, wire.ErrFenced):
+			return fmt.Errorf("%w: %v", ErrDeposed, err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		c.log.Warn("an effect failed and will be repeated", "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryEffects):
+			c.wake()
+		}
+	}
+}
+
+// carryOut empties the queue. The journal always goes first: what agents and CDNs are told
+// must never be ahead of what a successor can know.
+func (c *Controller) carryOut(ctx context.Context, fence wire.Fence) error {
+	for {
+		effect, more := c.queue.next()
+		if !more {
+			return c.journal.publish(ctx, c.cfg.Bus)
+		}
+		if err := c.perform(ctx, fence, effect); err != nil {
+			c.queue.add(effect)
+			return err
+		}
+	}
+}
+
+func (c *Controller) perform(ctx context.Context, fence wire.Fence, effect rollout.Effect) error {
+	switch e := effect.(type) {
+	case rollout.Publish:
+		// Read before the journal is published, so that what it follows from is too.
+		w, err := do(ctx, c, func() (want, error) { return c.wants[e.Region], nil })
+		if err != nil {
+			return err
+		}
+		if err := c.journal.publish(ctx, c.cfg.Bus); err != nil {
+			return err
+		}
+		if len(w.Envelope) == 0 {
+			return nil // nothing has ever been ordered here
+		}
+		if err := c.cfg.Bus.PutWant(ctx, fence, e.Region, w.Envelope); err != nil {
+			return fmt.Errorf("cannot order region %s: %w", e.Region, err)
+		}
+		return nil
+	case rollout.Purge:
+		if err := c.journal.publish(ctx, c.cfg.Bus); err != nil {
+			return err
+		}
+		return c.purge(ctx, e)
+	default:
+		return fmt.Errorf("effect %s is of an unknown kind", effect.ID())
+	}
+}

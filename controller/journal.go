@@ -1,0 +1,270 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// journal keeps every record of a controller under a key, in bbolt first and on the bus
+// after. Keys are subjects below eg.journal.: "app.<app>", "agent.<region>.<agent>",
+// "bundle.<digest>", "want.<region>", "history.<app>.<rollout>".
+type journal struct {
+	db  *bolt.DB
+	log *slog.Logger
+
+	mu    sync.Mutex      // guards fence and dirty
+	fence wire.Fence      // of the current term; stamped on every record
+	dirty map[string]bool // committed here, not yet known to be on the bus
+}
+
+// record is one value with what decides between two copies of it.
+type record struct {
+	Fence    wire.Fence      `json:"fence"`    // of the term in which it was written
+	Revision uint64          `json:"revision"` // ascending within a key
+	Data     json.RawMessage `json:"data"`     // null: deleted
+}
+
+func (r record) newer(than record) bool {
+	if r.Fence != than.Fence {
+		return r.Fence > than.Fence
+	}
+	return r.Revision > than.Revision
+}
+
+var (
+	bucketJournal = []byte("journal")
+	bucketAudit   = []byte("audit")
+	bucketSelf    = []byte("self")
+)
+
+// lockTimeout is how long to wait for another process to let go of the file.
+const lockTimeout = 2 * time.Second
+
+// openDB opens the controller's database. A new one is made under a temporary name,
+// synced and renamed: a power cut while bbolt writes its first pages would otherwise
+// leave a file that no one can open.
+func openDB(dir string) (*bolt.DB, error) {
+	path := filepath.Join(dir, "controller.db")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := createDB(dir, path); err != nil {
+			return nil, fmt.Errorf("cannot create %s: %w", path, err)
+		}
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true})
+	if errors.Is(err, bolt.ErrTimeout) {
+		return nil, fmt.Errorf("cannot open %s: another process holds it", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", path, err)
+	}
+	return db, nil
+}
+
+func createDB(dir, path string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := bolt.Open(tmp, 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, b := range [][]byte{bucketJournal, bucketAudit, bucketSelf} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func newJournal(db *bolt.DB, log *slog.Logger) *journal {
+	return &journal{db: db, log: log, dirty: make(map[string]bool)}
+}
+
+// load returns every live value by key.
+func (j *journal) load() (map[string][]byte, error) {
+	all := make(map[string][]byte)
+	err := j.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketJournal).ForEach(func(k, v []byte) error {
+			var r record
+			if err := json.Unmarshal(v, &r); err != nil {
+				return fmt.Errorf("journal record %s: %w", k, err)
+			}
+			if len(r.Data) > 0 && string(r.Data) != "null" {
+				all[string(k)] = r.Data
+			}
+			return nil
+		})
+	})
+	return all, err
+}
+
+// write is one transaction under construction: values to put (nil deletes) and entries
+// to append to the audit log.
+type write struct {
+	put   map[string]any
+	audit []AuditEntry
+}
+
+// commit makes w durable; it has happened once commit returns. What was put is marked
+// for publication.
+func (j *journal) commit(w *write) error {
+	j.mu.Lock()
+	fence := j.fence
+	j.mu.Unlock()
+	err := j.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketJournal)
+		for _, key := range slices.Sorted(maps.Keys(w.put)) {
+			var old record
+			if v := b.Get([]byte(key)); v != nil {
+				if err := json.Unmarshal(v, &old); err != nil {
+					return fmt.Errorf("journal record %s: %w", key, err)
+				}
+			}
+			data, err := wire.EncodeJSON(w.put[key])
+			if err != nil {
+				return fmt.Errorf("journal record %s: %w", key, err)
+			}
+			v, err := wire.EncodeJSON(record{fence, old.Revision + 1, data})
+			if err != nil {
+				return err
+			}
+			if err := b.Put([]byte(key), v); err != nil {
+				return err
+			}
+		}
+		return appendAudit(tx, w.audit)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot write the journal: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key := range w.put {
+		j.dirty[key] = true
+	}
+	return nil
+}
+
+// publish copies everything that is marked to the bus, in order of key. What fails stays
+// marked.
+func (j *journal) publish(ctx context.Context, bus wire.ControllerBus) error {
+	j.mu.Lock()
+	keys, fence := slices.Sorted(maps.Keys(j.dirty)), j.fence
+	j.mu.Unlock()
+	for _, key := range keys {
+		j.mu.Lock()
+		delete(j.dirty, key) // before the read: a commit in between marks it again
+		j.mu.Unlock()
+		v, err := j.raw(key)
+		if err == nil {
+			err = bus.PutJournal(ctx, fence, key, v)
+		}
+		if err != nil {
+			j.mu.Lock()
+			j.dirty[key] = true
+			j.mu.Unlock()
+			return fmt.Errorf("cannot publish journal record %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func (j *journal) raw(key string) (v []byte, err error) {
+	err = j.db.View(func(tx *bolt.Tx) error {
+		v = slices.Clone(tx.Bucket(bucketJournal).Get([]byte(key)))
+		return nil
+	})
+	return v, err
+}
+
+// reconcile begins a term: of every record the newer copy, here or on the bus, is kept,
+// and whatever the bus lacks is marked for publication. Records are then written under
+// the new fence as they change.
+func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence wire.Fence) error {
+	remote, err := bus.Journal(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read the journal from the bus: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fence = fence
+	return j.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketJournal)
+		err := b.ForEach(func(k, _ []byte) error {
+			if _, there := remote[string(k)]; !there {
+				j.dirty[string(k)] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, key := range slices.Sorted(maps.Keys(remote)) {
+			var theirs, ours record
+			if err := json.Unmarshal(remote[key], &theirs); err != nil {
+				j.log.Warn("a journal record on the bus cannot be read; ours is kept", "key", key, "error", err)
+				j.dirty[key] = b.Get([]byte(key)) != nil
+				continue
+			}
+			if v := b.Get([]byte(key)); v != nil {
+				if err := json.Unmarshal(v, &ours); err != nil {
+					return fmt.Errorf("journal record %s: %w", key, err)
+				}
+			}
+			switch {
+			case theirs.newer(ours):
+				if err := b.Put([]byte(key), remote[key]); err != nil {
+					return err
+				}
+			case ours.newer(theirs):
+				j.dirty[key] = true
+			}
+		}
+		return nil
+	})
+}
+
+// self returns the controller's own name, made once: it tells a restart of the leader,
+// which may go on at once, from another controller, which has to wait.
+func (j *journal) self(make func() string) (name string, err error) {
+	err = j.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketSelf)
+		if v := b.Get([]byte("name")); v != nil {
+			name = string(v)
+			return nil
+		}
+		name = make()
+		return b.Put([]byte("name"), []byte(name))
+	})
+	return name, err
+}

@@ -1,0 +1,196 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/pack"
+)
+
+// MissingBlobs returns those of the given blobs that have still to be uploaded.
+func (c *Controller) MissingBlobs(ctx context.Context, all []wire.Digest) ([]wire.Digest, error) {
+	missing := []wire.Digest{}
+	for _, d := range all {
+		have, err := c.cfg.Bus.HasBlob(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("cannot look up blob %s: %w", d.Short(), err)
+		}
+		if !have {
+			missing = append(missing, d)
+		}
+	}
+	return missing, nil
+}
+
+// PutBlob stores a blob that hashes to d. It is on the stream's disk once PutBlob returns.
+func (c *Controller) PutBlob(ctx context.Context, d wire.Digest, data []byte) error {
+	if len(data) > wire.MaxBlob {
+		return fmt.Errorf("%w: blob %s has %d bytes, at most %d are allowed", ErrInvalid, d.Short(), len(data), wire.MaxBlob)
+	}
+	if got := wire.DigestOf(data); got != d {
+		return fmt.Errorf("%w: blob %s hashes to %s", ErrInvalid, d.Short(), got.Short())
+	}
+	return c.cfg.Bus.PutBlob(ctx, d, data)
+}
+
+// Publish takes in the bundle whose full pack's index is given and whose blobs have all
+// been uploaded: it verifies the signatures of the release authors, every rule that can
+// be checked without the content, and that the version is the app's highest. Publishing
+// the same bundle again is free.
+func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) (BundleInfo, error) {
+	ix, m, err := c.readBundle(ctx, index)
+	if err != nil {
+		return BundleInfo{}, err
+	}
+	missing, err := c.MissingBlobs(ctx, ix.Chunks())
+	if err != nil {
+		return BundleInfo{}, err
+	}
+	if len(missing) > 0 {
+		return BundleInfo{}, fmt.Errorf("%w: %d of the bundle's blobs have not been uploaded, the first is %s", ErrInvalid, len(missing), missing[0].Short())
+	}
+	if err := c.checkRules(m); err != nil {
+		return BundleInfo{}, err
+	}
+	info := BundleInfo{
+		App: m.App, Version: m.Version, Digest: ix.Digest, Index: index,
+		Packed: ix.Manifest.Packed + ix.Content.Packed, By: by, Published: time.Now().UTC(),
+	}
+	for _, content := range m.Contents() {
+		info.Files++
+		info.Bytes += content.Size
+	}
+	for _, s := range ix.Signatures {
+		info.Authors = append(info.Authors, s.KeyID)
+	}
+	return do(ctx, c, func() (BundleInfo, error) { return c.register(info, m) })
+}
+
+// register adds a verified bundle to the catalogue. It runs in the loop.
+func (c *Controller) register(info BundleInfo, m *wire.Manifest) (BundleInfo, error) {
+	if old, there := c.bundles[info.Digest]; there {
+		return old, nil
+	}
+	if last, ok := c.newest(info.App); ok && info.Version.Compare(last.Version) <= 0 {
+		return BundleInfo{}, fmt.Errorf("%w: %s %s is not above %s, the newest published", ErrConflict, info.App, info.Version, last.Version)
+	}
+	w := &write{put: map[string]any{bundleKey(info.Digest): info}}
+	c.audit(w, AuditEntry{By: info.By, Kind: "publish", App: info.App,
+		Text: fmt.Sprintf("%s published %s %s (%s), %d files, signed by %v", info.By, info.App, info.Version, info.Digest.Short(), info.Files, info.Authors)})
+	if err := c.commit(w); err != nil {
+		return BundleInfo{}, err
+	}
+	c.bundles[info.Digest] = info
+	c.manifests.put(info.Digest, m)
+	c.emit(Event{App: info.App, Kind: "bundle", Text: fmt.Sprintf("%s %s published by %s", info.App, info.Version, info.By)})
+	return info, nil
+}
+
+// newest returns the app's bundle of the highest version.
+func (c *Controller) newest(app wire.App) (best BundleInfo, ok bool) {
+	for _, b := range c.bundles {
+		if b.App == app && (!ok || b.Version.Compare(best.Version) > 0) {
+			best, ok = b, true
+		}
+	}
+	return best, ok
+}
+
+// readBundle fetches and verifies the manifest behind a pack's index.
+func (c *Controller) readBundle(ctx context.Context, index wire.Digest) (*pack.Index, *wire.Manifest, error) {
+	ix, payload, err := c.readPayload(ctx, index)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, digest, err := c.cfg.Trust.OpenManifest(payload, ix.Signatures)
+	if err != nil {
+		return nil, nil, err
+	}
+	if digest != ix.Digest {
+		return nil, nil, fmt.Errorf("%w: the pack says bundle %s, its manifest is %s", ErrInvalid, ix.Digest.Short(), digest.Short())
+	}
+	return ix, m, ix.Match(m)
+}
+
+func (c *Controller) readPayload(ctx context.Context, index wire.Digest) (*pack.Index, []byte, error) {
+	blob, err := c.cfg.Bus.Blob(ctx, index)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read pack index %s: %w", index.Short(), err)
+	}
+	if wire.DigestOf(blob) != index {
+		return nil, nil, fmt.Errorf("%w: pack index %s is corrupt on the bus", ErrInvalid, index.Short())
+	}
+	ix, err := pack.DecodeIndex(blob)
+	if err != nil {
+		return nil, nil, err
+	}
+	payload, err := pack.Reader{Index: ix, Fetch: func(ctx context.Context, _ int, d wire.Digest) ([]byte, error) {
+		return c.cfg.Bus.Blob(ctx, d)
+	}}.Manifest(ctx)
+	return ix, payload, err
+}
+
+// Manifest returns the payload of a published bundle's manifest.
+func (c *Controller) Manifest(ctx context.Context, digest wire.Digest) ([]byte, error) {
+	info, err := do(ctx, c, func() (BundleInfo, error) {
+		info, ok := c.bundles[digest]
+		if !ok {
+			return info, fmt.Errorf("%w: no bundle %s is published", ErrNotFound, digest.Short())
+		}
+		return info, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, payload, err := c.readPayload(ctx, info.Index)
+	return payload, err
+}
+
+// Bundles returns the published bundles of an app, or of all apps when app is empty, in
+// ascending order of app and version.
+func (c *Controller) Bundles(ctx context.Context, app wire.App) ([]BundleInfo, error) {
+	return do(ctx, c, func() ([]BundleInfo, error) {
+		infos := []BundleInfo{}
+		for _, b := range c.bundles {
+			if app == "" || b.App == app {
+				infos = append(infos, b)
+			}
+		}
+		slices.SortFunc(infos, func(a, b BundleInfo) int {
+			if a.App != b.App {
+				if a.App < b.App {
+					return -1
+				}
+				return 1
+			}
+			return a.Version.Compare(b.Version)
+		})
+		return infos, nil
+	})
+}
+
+// manifest returns the verified manifest of a published bundle, from the cache or the bus.
+func (c *Controller) manifest(ctx context.Context, digest wire.Digest) (*wire.Manifest, error) {
+	if digest.IsZero() {
+		return nil, nil
+	}
+	if m := c.manifests.get(digest); m != nil {
+		return m, nil
+	}
+	info, err := do(ctx, c, func() (BundleInfo, error) { return c.bundles[digest], nil })
+	if err != nil {
+		return nil, err
+	}
+	if info.Digest.IsZero() {
+		return nil, fmt.Errorf("%w: no bundle %s is published", ErrNotFound, digest.Short())
+	}
+	_, m, err := c.readBundle(ctx, info.Index)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s: %w", digest.Short(), err)
+	}
+	c.manifests.put(digest, m)
+	return m, nil
+}

@@ -1,0 +1,326 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+const (
+	// purgeRepeats is how often a purge is repeated when a vantage point still sees
+	// stale content, before the rollout is halted.
+	purgeRepeats = 3
+	// roundsPerEffect numbers the outbox rounds of one purge effect: the first purge, the
+	// second after the gap, and both again for each repeat.
+	roundsPerEffect = 2 * (1 + purgeRepeats)
+	// originFetch is the longest time an answer may be on its way from the origin: the
+	// second purge comes no sooner than that after the first.
+	originFetch = 2 * time.Second
+	// runEpoch marks purges that an operator asked for; no activation has epoch zero.
+	runEpoch = 0
+)
+
+func (c *Controller) newOutbox() (*cdn.Outbox, error) {
+	purgers := c.cfg.Purgers
+	if len(purgers) == 0 {
+		purgers = []cdn.Purger{noPurger{}}
+	}
+	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers, OnChange: c.purgeChanged})
+}
+
+// purgeChanged tells the readers of events how a purge comes on.
+func (c *Controller) purgeChanged(e cdn.Entry) {
+	c.emit(Event{App: wire.App(e.Item.App), Region: wire.Region(e.Item.Region), Kind: "purge",
+		Text: fmt.Sprintf("%s %s: %s at %s/%s, round %d", e.Item.Region, e.State, e.Item.Selector, e.Item.Provider, e.Item.Scope, e.Item.Round)})
+}
+
+// selectors returns what has to be purged when a region that may have served any of the
+// bundles in from goes over to to: the rules of both sides decide, on the files that
+// differ. Tags that carry a version or an epoch are those of the old side, so that
+// repeating the purge never throws away fresh content; only where nothing was served
+// before do the new side's count.
+func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Selector, error) {
+	to, err := c.manifest(ctx, e.To)
+	if err != nil {
+		return nil, err
+	}
+	var all []cdn.Selector
+	add := func(rules *wire.Manifest, vars cdn.Vars, changes []wire.Change) error {
+		files := make([]string, len(changes))
+		for i, ch := range changes {
+			files[i] = ch.Path
+		}
+		s, err := cdn.Select(purgeRules(rules), files, vars)
+		if err != nil {
+			return fmt.Errorf("purge rules of %s %s: %w", rules.App, rules.Version, err)
+		}
+		all = append(all, s...)
+		return nil
+	}
+	vars := func(m *wire.Manifest, epoch wire.Epoch) cdn.Vars {
+		return cdn.Vars{"app": string(e.App), "region": string(e.Region), "version": string(m.Version), "epoch": epoch.String()}
+	}
+	for _, s := range e.From {
+		from, err := c.manifest(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		changes := to.Diff(from, e.Region)
+		for _, rules := range []*wire.Manifest{from, to} {
+			if err := add(rules, vars(from, e.Epoch), changes); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(e.From) == 0 {
+		if err := add(to, vars(to, e.Epoch), to.Diff(nil, e.Region)); err != nil {
+			return nil, err
+		}
+	}
+	return cdn.Coalesce(all), nil
+}
+
+func purgeRules(m *wire.Manifest) []cdn.Rule {
+	rules := make([]cdn.Rule, len(m.Purge))
+	for i, r := range m.Purge {
+		rules[i] = cdn.Rule{Files: r.Files, Selectors: r.Selectors}
+	}
+	return rules
+}
+
+// checkRules reports the first purge rule of a bundle that could not be carried out in
+// some region: better at publication than between an activation and its purge.
+func (c *Controller) checkRules(m *wire.Manifest) error {
+	for _, region := range wire.Keys(c.cfg.Regions) {
+		vars := cdn.Vars{"app": string(m.App), "region": string(region), "version": string(m.Version), "epoch": "1"}
+		selectors, err := cdn.Select(purgeRules(m), paths(m.For(region)), vars)
+		if err != nil {
+			return fmt.Errorf("%w: purge.%v", ErrInvalid, err)
+		}
+		for _, t := range c.cfg.Regions[region].CDN {
+			caps := c.purger(t.Provider).Capabilities()
+			for _, s := range selectors {
+				if err := caps.Check(s, false); err != nil {
+					return fmt.Errorf("%w: region %s, provider %s: %v", ErrInvalid, region, t.Provider, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func paths(files []wire.File) []string {
+	p := make([]string, len(files))
+	for i, f := range files {
+		p[i] = f.Path
+	}
+	return p
+}
+
+func (c *Controller) purger(name string) cdn.Purger {
+	for _, p := range c.cfg.Purgers {
+		if p.Name() == name {
+			return p
+		}
+	}
+	return noPurger{}
+}
+
+// items returns the outbox items of one attempt at a purge effect: every selector at
+// every target of the region, and once more after the gap.
+func (c *Controller) items(e rollout.Purge, selectors []cdn.Selector, attempt int) []cdn.Item {
+	var items []cdn.Item
+	for _, t := range c.cfg.Regions[e.Region].CDN {
+		items = append(items, cdn.Rounds(c.purger(t.Provider).Capabilities(), cdn.Item{
+			Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region),
+			Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
+		}, selectors, originFetch)...)
+	}
+	return items
+}
+
+// purge hands a purge effect to the outbox and sees to it that the engine learns the end.
+// A refusal that a person has to mend ends it as failed; anything else is repeated for ever.
+func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
+	selectors, err := c.selectors(ctx, e)
+	if err != nil {
+		if errors.Is(err, wire.ErrDisconnected) || ctx.Err() != nil {
+			return err
+		}
+		return c.purged(ctx, e, err)
+	}
+	items := c.items(e, selectors, 0)
+	if len(items) == 0 {
+		return c.purged(ctx, e, nil)
+	}
+	ids, err := c.submit(ctx, items)
+	if err != nil {
+		return c.purged(ctx, e, err)
+	}
+	c.follow(ctx, e, selectors, ids)
+	return nil
+}
+
+// submit stores items and wakes those that an earlier attempt gave up.
+func (c *Controller) submit(ctx context.Context, items []cdn.Item) ([]cdn.ID, error) {
+	ids, err := c.outbox.Submit(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	return ids, c.outbox.Retry(ctx, ids...)
+}
+
+// follow waits in the background for the end of a purge. One effect is followed once.
+func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cdn.Selector, ids []cdn.ID) {
+	if _, twice := c.following.LoadOrStore(e.ID(), true); twice {
+		return
+	}
+	c.followers.Go(func() {
+		defer c.following.Delete(e.ID())
+		err := c.verify(ctx, e, selectors, ids)
+		if ctx.Err() != nil {
+			return // the next start follows it again
+		}
+		if err := c.purged(ctx, e, err); err != nil && ctx.Err() == nil {
+			c.log.Error("the end of a purge could not be recorded", "effect", e.ID(), "error", err)
+		}
+	})
+}
+
+// verify waits until everything was accepted and, where the region has vantage points,
+// until all of them see the epoch. It repeats the purge when one does not.
+func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector, ids []cdn.ID) error {
+	for attempt := 1; ; attempt++ {
+		entries, err := c.outbox.Wait(ctx, ids...)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if entry.State == cdn.StateRefused {
+				return fmt.Errorf("%s/%s refused %s: %s", entry.Item.Provider, entry.Item.Scope, entry.Item.Selector, entry.Reason)
+			}
+		}
+		_, err = c.outbox.Verify(ctx, c.verifier(e.Region), cdn.Want{Region: string(e.Region), Epoch: uint64(e.Epoch)}, ids...)
+		if !errors.Is(err, cdn.ErrStale) {
+			return err
+		}
+		if attempt > purgeRepeats {
+			return fmt.Errorf("still stale after %d purges: %w", attempt, err)
+		}
+		c.log.Warn("a vantage point sees stale content; purging again", "region", e.Region, "attempt", attempt, "error", err)
+		if ids, err = c.submit(ctx, c.items(e, selectors, attempt)); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Controller) verifier(region wire.Region) cdn.Verifier {
+	if p := c.cfg.Regions[region].Probe; p != nil {
+		return p
+	}
+	return unprobed{}
+}
+
+// unprobed takes the provider's word in a region that has no vantage points.
+type unprobed struct{}
+
+func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error) {
+	return []cdn.Evidence{{
+		Vantage: "none", Seen: "accepted by the provider, not probed: the region has no vantage points",
+		Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), Fresh: true, At: time.Now().UTC(),
+	}}, nil
+}
+
+// purged tells the engine how a purge ended.
+func (c *Controller) purged(ctx context.Context, e rollout.Purge, failure error) error {
+	_, err := do(ctx, c, func() (struct{}, error) {
+		now := time.Now().UTC()
+		if failure != nil {
+			return struct{}{}, c.step(e.App, rollout.PurgeFailed{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: failure.Error()})
+		}
+		return struct{}{}, c.step(e.App, rollout.PurgeVerified{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round})
+	})
+	return err
+}
+
+// PurgeRequest asks to purge selectors in a region now, outside any rollout.
+type PurgeRequest struct {
+	Region    wire.Region `json:"region"`
+	Selectors []string    `json:"selectors"`
+}
+
+// RunPurge purges selectors at every target of a region, twice as always. It returns once
+// that is durable; the returned items say how far each has come.
+func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) ([]PurgeView, error) {
+	region, ok := c.cfg.Regions[req.Region]
+	if !ok {
+		return nil, fmt.Errorf("%w: region %q is not configured", ErrNotFound, req.Region)
+	}
+	if len(region.CDN) == 0 {
+		return nil, fmt.Errorf("%w: region %s has no cdn configured", ErrConflict, req.Region)
+	}
+	if len(req.Selectors) == 0 {
+		return nil, fmt.Errorf("%w: selectors is empty", ErrInvalid)
+	}
+	var selectors []cdn.Selector
+	for i, text := range req.Selectors {
+		s, err := cdn.ParseSelector(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: selectors[%d]: %v", ErrInvalid, i, err)
+		}
+		for _, t := range region.CDN {
+			if err := c.purger(t.Provider).Capabilities().Check(s, false); err != nil {
+				return nil, fmt.Errorf("%w: selectors[%d]: provider %s: %v", ErrInvalid, i, t.Provider, err)
+			}
+		}
+		selectors = append(selectors, s)
+	}
+	items, err := do(ctx, c, func() ([]cdn.Item, error) {
+		w := &write{}
+		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
+		// The audit entry's number makes the round unique.
+		if err := c.commit(w); err != nil {
+			return nil, err
+		}
+		return c.items(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids, err := c.outbox.Submit(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]PurgeView, len(ids))
+	for i, id := range ids {
+		views[i], _ = c.outbox.Get(id)
+	}
+	return views, nil
+}
+
+// Purges returns the purge outbox of a region and app, newest epoch first; empty names
+// mean all.
+func (c *Controller) Purges(_ context.Context, region wire.Region, app wire.App) ([]PurgeView, error) {
+	if _, ok := c.cfg.Regions[region]; region != "" && !ok {
+		return nil, fmt.Errorf("%w: region %q is not configured", ErrNotFound, region)
+	}
+	entries := c.outbox.List(cdn.Filter{Region: string(region), App: string(app)})
+	slices.Reverse(entries)
+	return entries, nil
+}
+
+// noPurger stands for a provider that is no longer configured: its items wait.
+type noPurger struct{}
+
+func (noPurger) Name() string                   { return "none" }
+func (noPurger) Capabilities() cdn.Capabilities { return cdn.Capabilities{} }
+func (noPurger) Purge(context.Context, cdn.Request) (cdn.Receipt, error) {
+	return cdn.Receipt{}, &cdn.Error{Provider: "none", Class: cdn.Refused, Message: "no provider is configured"}
+}

@@ -1,0 +1,118 @@
+package controller
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// The ways a request can be refused. The message says what and why.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("conflict")
+	ErrInvalid  = errors.New("invalid request")
+	ErrStandby  = errors.New("this controller is not the leader")
+	ErrDeposed  = errors.New("another controller has taken over")
+)
+
+// BundleInfo is a published bundle.
+type BundleInfo struct {
+	App       wire.App     `json:"app"`
+	Version   wire.Version `json:"version"`
+	Digest    wire.Digest  `json:"digest"`
+	Index     wire.Digest  `json:"index"` // of its full pack
+	Files     int          `json:"files"`
+	Bytes     int64        `json:"bytes"`  // content
+	Packed    int64        `json:"packed"` // what travels
+	Authors   []string     `json:"authors"`
+	Published time.Time    `json:"published"`
+	By        string       `json:"by"`
+}
+
+// StartRequest asks for a rollout. Exactly one of Version and Digest names the bundle.
+type StartRequest struct {
+	App     wire.App      `json:"app"`
+	Version wire.Version  `json:"version,omitempty"`
+	Digest  wire.Digest   `json:"digest,omitzero"`
+	Plan    *rollout.Plan `json:"plan,omitempty"` // nil: the default plan over all regions
+	// CheckIndex is the index that a dry run returned; the rollout is refused if the app's
+	// state has moved since. Nil: not checked.
+	CheckIndex *uint64 `json:"check_index,omitempty"`
+}
+
+// PlanView is what a rollout would do.
+type PlanView struct {
+	App     wire.App     `json:"app"`
+	Version wire.Version `json:"version"`
+	Digest  wire.Digest  `json:"digest"`
+	Index   uint64       `json:"index"` // for StartRequest.CheckIndex
+	Plan    rollout.Plan `json:"plan"`
+	Regions []PlanRegion `json:"regions"` // in wave order
+	Changes bool         `json:"changes"` // false: every region already runs this bundle
+}
+
+// PlanRegion is what a rollout would do in one region.
+type PlanRegion struct {
+	Wave     int           `json:"wave"` // from 1
+	Region   wire.Region   `json:"region"`
+	Agents   int           `json:"agents"`
+	Live     int           `json:"live"`
+	From     wire.Version  `json:"from,omitempty"` // empty: nothing committed yet
+	Files    []string      `json:"files"`          // changed paths, "+", "-" or "~" before each
+	Purge    []string      `json:"purge"`          // selectors
+	PurgeFor wire.Duration `json:"purge_for"`      // predicted, both rounds and the gap
+	Warnings []string      `json:"warnings,omitempty"`
+}
+
+// AppView is the state of one app.
+type AppView struct {
+	App     wire.App         `json:"app"`
+	Summary rollout.Summary  `json:"summary"`
+	Rollout *rollout.Rollout `json:"rollout,omitempty"` // the active or last one
+	Explain []string         `json:"explain,omitempty"`
+}
+
+// RegionView is one region.
+type RegionView struct {
+	Region   wire.Region       `json:"region"`
+	Agents   int               `json:"agents"`
+	Live     int               `json:"live"`
+	Sequence uint64            `json:"sequence"` // of its desired document
+	Apps     map[wire.App]Held `json:"apps"`     // app → what it has committed
+	CDN      []CDNTarget       `json:"cdn"`
+}
+
+// Held is what a region has committed of an app.
+type Held struct {
+	Version wire.Version `json:"version"`
+	Digest  wire.Digest  `json:"digest"`
+	Epoch   wire.Epoch   `json:"epoch"`
+}
+
+// AgentView is one enrolled agent.
+type AgentView struct {
+	Agent    wire.AgentID `json:"agent"`
+	Region   wire.Region  `json:"region"`
+	Enrolled time.Time    `json:"enrolled"`
+	Drained  bool         `json:"drained"`
+	Live     bool         `json:"live"`
+	Reported time.Time    `json:"reported,omitzero"` // when its last report was stored
+	Report   *wire.Report `json:"report,omitempty"`
+}
+
+// PurgeView is one item of the purge outbox.
+type PurgeView = cdn.Entry
+
+// Event is one thing that happened, for the event stream.
+type Event struct {
+	ID       uint64            `json:"id"` // ascending; resume after it
+	At       time.Time         `json:"at"`
+	App      wire.App          `json:"app,omitempty"`
+	Region   wire.Region       `json:"region,omitempty"`
+	Kind     string            `json:"kind"` // "decision", "agent", "purge", "bundle"
+	Text     string            `json:"text"` // one sentence
+	Decision *rollout.Decision `json:"decision,omitempty"`
+}
