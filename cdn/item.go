@@ -85,17 +85,17 @@ func (e Entry) Open() bool { return e.State == StateIntended || e.State == State
 
 // Rounds returns the items that purge every selector and, after the gap that
 // the provider advises, once more. gap raises that gap where the origin may
-// take longer to answer; template holds everything but selector, round and
-// order.
+// take longer to answer; template holds everything but selector and order, and
+// its round, 1 by default, is that of the first purge.
 func Rounds(caps Capabilities, template Item, selectors []Selector, gap time.Duration) []Item {
 	var items []Item
 	for _, s := range Coalesce(selectors) {
 		first := template
-		first.Selector, first.Round = s, 1
+		first.Selector, first.Round = s, max(1, template.Round)
 		items = append(items, first)
 		if wait := max(gap, caps.Kinds[s.Kind].Gap); wait > 0 {
 			second := first
-			second.Round, second.After, second.Gap = 2, first.ID(), wait
+			second.Round, second.After, second.Gap = first.Round+1, first.ID(), wait
 			items = append(items, second)
 		}
 	}

@@ -174,7 +174,8 @@ func TestIDDependsOnEveryField(t *testing.T) {
 		}
 		seen[item.ID()] = name
 	}
-	if got := base.ID(); got != "d3d8ce5b41c61fae3a6fbd77b4f4a27c" && len(got) != 32 {
+	// Another id would purge everything again after an upgrade.
+	if got := base.ID(); got != "639b8eb47af915323a96cdb14fcc2738" {
 		t.Errorf("id %s", got)
 	}
 }
