@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
 type agentBus struct{ *conn }
@@ -23,8 +24,8 @@ func ConnectAgent(ctx context.Context, cfg AgentConfig) (wire.AgentBus, error) {
 }
 
 func (b *agentBus) Want(ctx context.Context, r wire.Region) ([]byte, error) {
-	if err := wire.CheckToken(string(r)); err != nil {
-		return nil, fmt.Errorf("cannot read want: region %w", err)
+	if err := admit.Region(r); err != nil {
+		return nil, fmt.Errorf("cannot read want: %w", err)
 	}
 	data, err := b.get(ctx, wire.DirectGetSubject(wire.StreamControl, wire.WantSubject(r)), wire.MaxDesired)
 	if err != nil {
@@ -34,8 +35,8 @@ func (b *agentBus) Want(ctx context.Context, r wire.Region) ([]byte, error) {
 }
 
 func (b *agentBus) Blob(ctx context.Context, d wire.Digest) ([]byte, error) {
-	if d.IsZero() {
-		return nil, fmt.Errorf("cannot read blob: digest is missing")
+	if err := admit.Digest(d); err != nil {
+		return nil, fmt.Errorf("cannot read blob: %w", err)
 	}
 	data, err := b.get(ctx, wire.DirectGetSubject(wire.StreamBlob, wire.BlobSubject(d)), wire.MaxBlob)
 	if err != nil {
@@ -45,8 +46,8 @@ func (b *agentBus) Blob(ctx context.Context, d wire.Digest) ([]byte, error) {
 }
 
 func (b *agentBus) Notes(r wire.Region, f func(envelope []byte)) (stop func(), err error) {
-	if err := wire.CheckToken(string(r)); err != nil {
-		return nil, fmt.Errorf("cannot listen to notes: region %w", err)
+	if err := admit.Region(r); err != nil {
+		return nil, fmt.Errorf("cannot listen to notes: %w", err)
 	}
 	return b.listen(wire.NoteSubject(r), wire.MaxDesired, f)
 }
@@ -56,13 +57,10 @@ func (b *agentBus) Beacons(f func(envelope []byte)) (stop func(), err error) {
 }
 
 func (b *agentBus) Report(ctx context.Context, r wire.Region, a wire.AgentID, envelope []byte) error {
-	m := nats.NewMsg(wire.StatusSubject(r, a))
-	if _, _, err := wire.ParseStatusSubject(m.Subject); err != nil {
+	if err := admit.Report(r, a, envelope); err != nil {
 		return fmt.Errorf("cannot report: %w", err)
 	}
-	if err := size(envelope, wire.MaxReport); err != nil {
-		return fmt.Errorf("cannot report of %s: %w", a, err)
-	}
+	m := nats.NewMsg(wire.StatusSubject(r, a))
 	m.Data = envelope
 	err := retry(ctx, readTime, passingLinked, func(ctx context.Context) error {
 		answer, err := b.request(ctx, m)

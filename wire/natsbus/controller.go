@@ -10,14 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
-const (
-	maxBlobsInFlight = 16 // more stall a replicated stream
-	// maxRecord bounds a journal record: a message of the NATS default maximum of 1 MiB
-	// has to hold it.
-	maxRecord = wire.MaxBlob
-)
+const maxBlobsInFlight = 16 // more stall a replicated stream
 
 type controllerBus struct {
 	*conn
@@ -79,8 +75,8 @@ func (b *controllerBus) subjects(ctx context.Context, stream, filter string) (na
 }
 
 func (b *controllerBus) Want(ctx context.Context, r wire.Region) ([]byte, error) {
-	if err := wire.CheckToken(string(r)); err != nil {
-		return nil, fmt.Errorf("cannot read want: region %w", err)
+	if err := admit.Region(r); err != nil {
+		return nil, fmt.Errorf("cannot read want: %w", err)
 	}
 	m, err := b.last(ctx, wire.StreamControl, wire.WantSubject(r), wire.MaxDesired)
 	if err != nil {
@@ -97,7 +93,7 @@ func (b *controllerBus) Journal(ctx context.Context) (map[string][]byte, error) 
 	records := make(map[string][]byte, len(subjects))
 	for _, subject := range subjects {
 		key := strings.TrimPrefix(subject, wire.JournalSubject(""))
-		m, err := b.last(ctx, wire.StreamControl, subject, maxRecord)
+		m, err := b.last(ctx, wire.StreamControl, subject, admit.MaxRecord)
 		switch {
 		case errors.Is(err, wire.ErrNotFound):
 		case err != nil:
@@ -110,8 +106,8 @@ func (b *controllerBus) Journal(ctx context.Context) (map[string][]byte, error) 
 }
 
 func (b *controllerBus) HasBlob(ctx context.Context, d wire.Digest) (bool, error) {
-	if d.IsZero() {
-		return false, fmt.Errorf("cannot look for blob: digest is missing")
+	if err := admit.Digest(d); err != nil {
+		return false, fmt.Errorf("cannot look for blob: %w", err)
 	}
 	names, err := b.subjects(ctx, wire.StreamBlob, wire.BlobSubject(d))
 	if err != nil {
@@ -121,8 +117,8 @@ func (b *controllerBus) HasBlob(ctx context.Context, d wire.Digest) (bool, error
 }
 
 func (b *controllerBus) Blob(ctx context.Context, d wire.Digest) ([]byte, error) {
-	if d.IsZero() {
-		return nil, fmt.Errorf("cannot read blob: digest is missing")
+	if err := admit.Digest(d); err != nil {
+		return nil, fmt.Errorf("cannot read blob: %w", err)
 	}
 	m, err := b.last(ctx, wire.StreamBlob, wire.BlobSubject(d), wire.MaxBlob)
 	if err != nil {
@@ -132,7 +128,7 @@ func (b *controllerBus) Blob(ctx context.Context, d wire.Digest) ([]byte, error)
 }
 
 func (b *controllerBus) Beacon(envelope []byte) error {
-	if err := size(envelope, wire.MaxBeacon); err != nil {
+	if err := admit.Size(envelope, wire.MaxBeacon); err != nil {
 		return fmt.Errorf("cannot send beacon: %w", err)
 	}
 	return b.announce(wire.SubjectBeacon, envelope)

@@ -6,25 +6,22 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
-const maxHolder = 255
-
 func (b *controllerBus) Lease(ctx context.Context) (holder string, f wire.Fence, err error) {
-	m, err := b.last(ctx, wire.StreamControl, wire.SubjectLease, maxHolder)
+	m, err := b.last(ctx, wire.StreamControl, wire.SubjectLease, admit.MaxHolder)
 	switch {
 	case errors.Is(err, wire.ErrNotFound):
 		return "", 0, nil
 	case err != nil:
 		return "", 0, fmt.Errorf("cannot read lease: %w", err)
 	}
-	if err := checkHolder(string(m.Data)); err != nil {
+	if err := admit.Holder(string(m.Data)); err != nil {
 		return "", 0, fmt.Errorf("cannot read lease: %w", err)
 	}
 	return string(m.Data), wire.Fence(m.Seq), nil
@@ -33,7 +30,7 @@ func (b *controllerBus) Lease(ctx context.Context) (holder string, f wire.Fence,
 // TakeLease writes the lease; its new sequence is the fence. Nothing else writes it, so
 // that the fence holds for the whole term.
 func (b *controllerBus) TakeLease(ctx context.Context, holder string, seen wire.Fence) (wire.Fence, error) {
-	if err := checkHolder(holder); err != nil {
+	if err := admit.Holder(holder); err != nil {
 		return 0, fmt.Errorf("cannot take lease: %w", err)
 	}
 	m := nats.NewMsg(wire.SubjectLease)
@@ -50,14 +47,14 @@ func (b *controllerBus) TakeLease(ctx context.Context, holder string, seen wire.
 }
 
 func (b *controllerBus) Heartbeat(holder string, f wire.Fence) error {
-	if err := checkHolder(holder); err != nil {
+	if err := admit.Holder(holder); err != nil {
 		return fmt.Errorf("cannot send heartbeat: %w", err)
 	}
 	return b.announce(wire.SubjectAlive, formatHeartbeat(holder, f))
 }
 
 func (b *controllerBus) Heartbeats(f func(holder string, f wire.Fence)) (stop func(), err error) {
-	return b.listen(wire.SubjectAlive, maxHolder+32, func(data []byte) {
+	return b.listen(wire.SubjectAlive, admit.MaxHolder+32, func(data []byte) {
 		if data == nil { // a reconnection: the next heartbeat says all
 			return
 		}
@@ -81,17 +78,5 @@ func parseHeartbeat(data []byte) (holder string, f wire.Fence, err error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("fence %q is not a number", clip(number))
 	}
-	return holder, wire.Fence(n), checkHolder(holder)
-}
-
-func checkHolder(s string) error {
-	switch {
-	case s == "":
-		return errors.New("holder is empty")
-	case len(s) > maxHolder:
-		return fmt.Errorf("holder is %d bytes long, at most %d are allowed", len(s), maxHolder)
-	case !utf8.ValidString(s), strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return fmt.Errorf("holder %q is not printable", s)
-	}
-	return nil
+	return holder, wire.Fence(n), admit.Holder(holder)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
 // Reports reads with one ordered consumer that is made anew after every reconnection:
@@ -72,7 +73,7 @@ func (b *controllerBus) readReports(ctx context.Context, js jetstream.JetStream,
 func (b *controllerBus) report(m jetstream.Msg, f func(wire.Region, wire.AgentID, []byte, time.Time)) {
 	r, a, err := wire.ParseStatusSubject(m.Subject())
 	if err == nil {
-		err = size(m.Data(), wire.MaxReport)
+		err = admit.Size(m.Data(), wire.MaxReport)
 	}
 	meta, metaErr := m.Metadata()
 	if err == nil {

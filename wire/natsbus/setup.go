@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
 const (
@@ -24,7 +25,7 @@ func streams(replicas int) []jetstream.StreamConfig {
 		Description:       "decisions of the controller",
 		Subjects:          []string{wire.SubjectLease, wire.SubjectWants, wire.SubjectJournal},
 		MaxMsgsPerSubject: 1,
-		MaxMsgSize:        maxRecord + headerRoom,
+		MaxMsgSize:        admit.MaxRecord + headerRoom,
 		RePublish:         &jetstream.RePublish{Source: wire.SubjectWants, Destination: "eg.note.{{wildcard(1)}}"},
 		AllowMsgTTL:       true,
 		Replicas:          replicas,

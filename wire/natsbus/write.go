@@ -2,15 +2,14 @@ package natsbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
 // tombstoneTTL is how long the server keeps the empty record that replaces a deleted
@@ -18,9 +17,9 @@ import (
 const tombstoneTTL = "1h"
 
 func (b *controllerBus) PutWant(ctx context.Context, f wire.Fence, r wire.Region, envelope []byte) error {
-	err := wire.CheckToken(string(r))
+	err := admit.Region(r)
 	if err == nil {
-		err = size(envelope, wire.MaxDesired)
+		err = admit.Size(envelope, wire.MaxDesired)
 	}
 	if err == nil {
 		err = b.putFenced(ctx, f, nats.NewMsg(wire.WantSubject(r)), envelope)
@@ -32,9 +31,9 @@ func (b *controllerBus) PutWant(ctx context.Context, f wire.Fence, r wire.Region
 }
 
 func (b *controllerBus) PutJournal(ctx context.Context, f wire.Fence, key string, record []byte) error {
-	err := checkKey(key)
+	err := admit.Key(key)
 	if err == nil {
-		err = size(record, maxRecord)
+		err = admit.Size(record, admit.MaxRecord)
 	}
 	if err == nil {
 		err = b.putFenced(ctx, f, nats.NewMsg(wire.JournalSubject(key)), record)
@@ -46,7 +45,7 @@ func (b *controllerBus) PutJournal(ctx context.Context, f wire.Fence, key string
 }
 
 func (b *controllerBus) DeleteJournal(ctx context.Context, f wire.Fence, key string) error {
-	err := checkKey(key)
+	err := admit.Key(key)
 	if err == nil {
 		m := nats.NewMsg(wire.JournalSubject(key))
 		m.Header.Set(headerTTL, tombstoneTTL)
@@ -59,10 +58,10 @@ func (b *controllerBus) DeleteJournal(ctx context.Context, f wire.Fence, key str
 }
 
 func (b *controllerBus) PutBlob(ctx context.Context, d wire.Digest, data []byte) error {
-	if d.IsZero() {
-		return fmt.Errorf("cannot store blob: digest is missing")
+	if err := admit.Digest(d); err != nil {
+		return fmt.Errorf("cannot store blob: %w", err)
 	}
-	if err := size(data, wire.MaxBlob); err != nil {
+	if err := admit.Size(data, wire.MaxBlob); err != nil {
 		return fmt.Errorf("cannot store blob %s: %w", d.Short(), err)
 	}
 	select {
@@ -115,27 +114,4 @@ func (b *controllerBus) publish(ctx context.Context, m *nats.Msg, stream string)
 		return err
 	})
 	return seq, err
-}
-
-func size(data []byte, most int) error {
-	switch {
-	case len(data) == 0:
-		return fmt.Errorf("%w: is empty", wire.ErrInvalid)
-	case len(data) > most:
-		return fmt.Errorf("%w: %d bytes, at most %d are allowed", wire.ErrTooLarge, len(data), most)
-	}
-	return nil
-}
-
-// checkKey refuses a journal key that is not tokens joined by dots.
-func checkKey(key string) error {
-	if len(key) > 255 {
-		return errors.New("key is longer than 255 characters")
-	}
-	for _, token := range strings.Split(key, ".") {
-		if err := wire.CheckToken(token); err != nil {
-			return fmt.Errorf("key %w", err)
-		}
-	}
-	return nil
 }
