@@ -3,6 +3,7 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,6 +175,13 @@ func (b *File) scan() error {
 		}
 		b.blobs[d] = span{at, h.Size}
 		b.order = append(b.order, d)
+	}
+	end, err := b.f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if info, err := b.f.Stat(); err != nil || info.Size() != end {
+		return cmp.Or(err, fmt.Errorf("%w: data after its end", wire.ErrInvalid))
 	}
 	if index == nil {
 		return fmt.Errorf("%w: it holds no %s: it is cut short or no bundle file", wire.ErrInvalid, indexName)
