@@ -38,7 +38,8 @@ type Back struct {
 type Mark struct {
 	Digest wire.Digest `json:"digest"`
 	Epoch  wire.Epoch  `json:"epoch"`
-	Reason string      `json:"reason"`
+	State  wire.State  `json:"state,omitempty"` // failed: it never served here; reverted: it did
+	Reason string      `json:"reason,omitempty"`
 }
 
 // maxMarks bounds the marks kept: what a report can carry.
@@ -69,6 +70,25 @@ type State struct {
 	Pinned   wire.Epoch   `json:"pinned,omitempty"`   // a local rollback: orders up to this epoch are not followed
 	Bad      []Mark       `json:"bad,omitempty"`      // oldest first
 	Crashes  int          `json:"crashes,omitempty"`  // of the agent, soon after the activation of what it serves
+}
+
+// Clone returns a copy that shares nothing with s.
+func (s State) Clone() State {
+	s.Running, s.Previous = clone(s.Running), clone(s.Previous)
+	s.Switch, s.Back = clone(s.Switch), clone(s.Back)
+	if s.Back != nil {
+		s.Back.To = clone(s.Back.To)
+	}
+	s.Soaked, s.Bad = slices.Clone(s.Soaked), slices.Clone(s.Bad)
+	return s
+}
+
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 // Serving returns what the node's `current` should name, or nil: the target of a return
@@ -169,7 +189,7 @@ func (s *State) Confirm(now time.Time) {
 // and the node is on its way back to Running.
 func (s *State) Fail(now time.Time, reason string) {
 	to := s.Switch.To
-	s.mark(Mark{to.Digest, to.Epoch, reason})
+	s.mark(Mark{to.Digest, to.Epoch, wire.StateReverted, reason})
 	s.back(s.Running, to.Digest, now, reason)
 }
 
@@ -187,8 +207,38 @@ func (s *State) GiveUp(r *Release, now time.Time, reason string) {
 	if s.Switch != nil {
 		left = &s.Switch.To
 	}
-	s.mark(Mark{left.Digest, left.Epoch, reason})
+	s.mark(Mark{left.Digest, left.Epoch, wire.StateReverted, reason})
 	s.back(r, left.Digest, now, reason)
+}
+
+// TurnBack decides for a Revert step that its target is where the node goes.
+func (s *State) TurnBack(step Step, now time.Time) {
+	to := s.find(step.Target)
+	switch {
+	case s.Back != nil:
+	case s.Switch != nil:
+		s.Fail(now, step.Reason)
+	case s.Crashes >= CrashLimit:
+		s.GiveUp(to, now, step.Reason)
+	default:
+		s.back(to, s.leaving(), now, step.Reason)
+	}
+}
+
+// find returns what the node knows of a release it may go back to.
+func (s *State) find(t wire.Target) *Release {
+	if s.Running != nil && s.Running.Digest == t.Digest && s.Running.Epoch == t.Epoch {
+		return s.Running
+	}
+	if s.Previous != nil && s.Previous.Digest == t.Digest && s.Previous.Epoch == t.Epoch {
+		return s.Previous
+	}
+	for i := range s.Soaked {
+		if s.Soaked[i].Digest == t.Digest {
+			return &s.Soaked[i]
+		}
+	}
+	return nil
 }
 
 func (s *State) leaving() wire.Digest {
@@ -221,7 +271,7 @@ func (s *State) Returned(now time.Time) {
 
 // Spoil marks a target bad that never came to be switched to.
 func (s *State) Spoil(t wire.Target, reason string) {
-	s.mark(Mark{t.Digest, t.Epoch, reason})
+	s.mark(Mark{t.Digest, t.Epoch, wire.StateFailed, reason})
 	if t.Epoch > s.Highest.Epoch {
 		s.Highest = Mark{Digest: t.Digest, Epoch: t.Epoch}
 	}
@@ -272,6 +322,9 @@ func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 	at := s.Since
 	if s.Switch != nil {
 		at = s.Switch.Began
+		if clean {
+			s.Switch.Attempt-- // an orderly end in the middle is no failed attempt
+		}
 	}
 	if clean || at.IsZero() || now.Sub(at) > window {
 		s.Crashes = 0
@@ -280,8 +333,8 @@ func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 	s.Crashes++
 }
 
-// bad returns the mark that forbids t, if there is one.
-func (s *State) bad(t wire.Target) (Mark, bool) {
+// Forbids returns the mark that forbids t, if there is one.
+func (s *State) Forbids(t wire.Target) (Mark, bool) {
 	for _, m := range s.Bad {
 		if m.Digest == t.Digest && t.Epoch <= m.Epoch {
 			return m, true

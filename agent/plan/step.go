@@ -239,7 +239,7 @@ func (p *planner) forbidden(t wire.Target) string {
 	if p.l.Floor.Compare(t.Version) > 0 {
 		return fmt.Sprintf("version %s is below the floor %s", t.Version, p.l.Floor)
 	}
-	if m, bad := p.l.bad(t); bad {
+	if m, bad := p.l.Forbids(t); bad {
 		return fmt.Sprintf("bad at epoch %d: %s", m.Epoch, m.Reason)
 	}
 	r, h := p.l.Running, p.l.Highest

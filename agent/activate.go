@@ -1,0 +1,283 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ebbgate/ebbgate/agent/dataplane"
+	"github.com/ebbgate/ebbgate/agent/plan"
+	"github.com/ebbgate/ebbgate/agent/release"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+const (
+	lookTime    = 5 * time.Second        // one confirmation of a release that should be live
+	returnTime  = 10 * time.Second       // the confirmation after a return or a repair
+	retryLook   = 200 * time.Millisecond // after a look that failed
+	tolerated   = 3                      // looks that fail in a row make a release sick
+	healthyStep = time.Second            // between two looks in the healthy time
+)
+
+// arm lets the data plane preload a release that is staged.
+func (w *app) arm(ctx context.Context, t wire.Target) error {
+	r, err := w.release(plan.Release{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version})
+	if err == nil {
+		err = w.plane.Arm(ctx, r)
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot arm %s %s: %w", w.name, t.Version, err)
+		w.failed[t.Digest] = failure{t.Epoch, err.Error(), true}
+		return err
+	}
+	w.armed = t.Digest
+	delete(w.failed, t.Digest)
+	return nil
+}
+
+// activate switches to a staged release and confirms it. The order of what happens, and
+// what is on disk before each of it, is the promise that a crash anywhere leaves either
+// the old release or the new one.
+func (w *app) activate(ctx context.Context, t wire.Target) error {
+	to := plan.Release{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, Healthy: w.healthy(t)}
+	if err := w.whole(t.Digest); err != nil {
+		return err
+	}
+	rel, err := w.release(to)
+	if err != nil {
+		return err
+	}
+	to.Floor = w.bundles[t.Digest].floor
+	if err := w.plane.Validate(ctx, rel); err != nil {
+		return w.fail(ctx, t, err)
+	}
+	if err := w.plane.Arm(ctx, rel); err != nil {
+		return w.fail(ctx, t, err)
+	}
+	w.armed = t.Digest
+	if err := w.change("switching", func(s *plan.State) { s.Begin(to, time.Now()) }); err != nil {
+		return err
+	}
+	w.showNow()
+	if err := w.put(ctx, rel, w.state.Switch.Stamp); err != nil {
+		return w.fail(ctx, t, err)
+	}
+	if err := w.change("verifying", func(s *plan.State) { s.Switched(time.Now()) }); err != nil {
+		return err
+	}
+	w.showNow()
+	if err := w.confirm(ctx, rel, w.state.Switch.Live.Add(to.Healthy.Std())); err != nil {
+		return w.fail(ctx, t, err)
+	}
+	if err := w.change("active", func(s *plan.State) { s.Confirm(time.Now()) }); err != nil {
+		return err
+	}
+	w.settle()
+	return w.tidy()
+}
+
+// put makes the node serve a release: stamps, `current`, data plane.
+func (w *app) put(ctx context.Context, rel dataplane.Release, stamp time.Time) error {
+	if err := w.rel.Stamp(rel.Digest, stamp); err != nil {
+		return err
+	}
+	w.a.cfg.trace("stamped")
+	if err := w.rel.Switch(rel.Digest); err != nil {
+		return err
+	}
+	w.a.cfg.trace("symlink switched")
+	if err := w.plane.Activate(ctx, rel); err != nil {
+		return err
+	}
+	w.a.cfg.trace("data plane switched")
+	return nil
+}
+
+// fail ends an activation. What could not be switched to is marked bad; what was
+// switched to is marked bad and on its way back when fail returns.
+func (w *app) fail(ctx context.Context, t wire.Target, err error) error {
+	if ctx.Err() != nil || errors.Is(err, errSuperseded) || errors.Is(err, release.ErrSync) {
+		return err
+	}
+	err = fmt.Errorf("cannot activate %s %s: %w", w.name, t.Version, err)
+	w.log.Error("activation failed", "version", t.Version, "epoch", t.Epoch, "err", err)
+	sw := w.state.Switch
+	if sw == nil || sw.To.Digest != t.Digest || sw.To.Epoch != t.Epoch {
+		return w.change("failed", func(s *plan.State) { s.Spoil(t, err.Error()) })
+	}
+	return w.change("reverting", func(s *plan.State) { s.Fail(time.Now(), err.Error()) })
+}
+
+// confirm reads the release back from the data plane, again and again until the time is
+// up and the last look was good. A look that fails is repeated at once; three in a row
+// end it.
+func (w *app) confirm(ctx context.Context, rel dataplane.Release, until time.Time) error {
+	_, sequence := w.a.orders.order(w.name)
+	target := wire.Target{Epoch: rel.Epoch, Digest: rel.Digest}
+	for fails := 0; ; {
+		proof, err := w.examine(ctx, rel, lookTime)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil && !time.Now().Before(until):
+			w.proof = proof
+			return nil
+		case err == nil:
+			fails, w.proof = 0, proof
+		default:
+			if fails++; fails == tolerated {
+				return err
+			}
+		}
+		pause := retryLook
+		if fails == 0 {
+			pause = min(healthyStep, time.Until(until))
+		}
+		if !sleep(ctx, pause) {
+			return ctx.Err()
+		}
+		if w.urgent(target, sequence) {
+			return errSuperseded
+		}
+	}
+}
+
+// examine looks once whether a release is live and answers its probes.
+func (w *app) examine(ctx context.Context, rel dataplane.Release, limit time.Duration) (proof string, err error) {
+	look, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if proof, err = w.plane.Confirm(look, rel); err != nil {
+		return "", err
+	}
+	return proof, w.plane.Check(ctx, rel)
+}
+
+// look examines the running release when it is time to.
+func (w *app) look(ctx context.Context) error {
+	st := &w.state
+	if st.Running == nil || st.Switch != nil || st.Back != nil || w.drift != "" || time.Since(w.looked) < w.a.cfg.Probe.Std() {
+		return nil
+	}
+	rel, err := w.release(*st.Running)
+	if err != nil {
+		return nil // damaged: the plan deals with it
+	}
+	w.looked = time.Now()
+	look, cancel := context.WithTimeout(ctx, lookTime)
+	proof, err := w.plane.Confirm(look, rel)
+	cancel()
+	if err != nil && ctx.Err() == nil {
+		w.drift = "does not show the running release: " + err.Error()
+	}
+	if err == nil {
+		w.proof = proof
+		err = w.plane.Check(ctx, rel)
+	}
+	if ctx.Err() == nil {
+		w.count(err)
+	}
+	return nil
+}
+
+// count keeps how the running release is. One bad look is no sickness.
+func (w *app) count(err error) {
+	if err == nil {
+		w.fails, w.sick = 0, ""
+		return
+	}
+	if w.fails++; w.fails >= tolerated {
+		w.sick = err.Error()
+	}
+}
+
+// settle forgets what was known of the release before.
+func (w *app) settle() {
+	w.armed, w.drift, w.sick, w.fails, w.looked = wire.Digest{}, "", "", 0, time.Now()
+}
+
+// repair makes the data plane serve what the journal says it serves.
+func (w *app) repair(ctx context.Context) error {
+	rel, err := w.release(*w.state.Running)
+	if err == nil {
+		err = w.put(ctx, rel, w.state.Stamp)
+	}
+	if err == nil {
+		w.proof, err = w.examine(ctx, rel, returnTime)
+	}
+	if ctx.Err() == nil {
+		w.count(err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot repair %s %s: %w", w.name, rel.Version, err)
+	}
+	w.settle()
+	return nil
+}
+
+// revert makes the node serve an older release again.
+func (w *app) revert(ctx context.Context, step plan.Step) error {
+	if w.state.Back == nil {
+		if err := w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) }); err != nil {
+			return err
+		}
+	}
+	w.showNow()
+	back := *w.state.Back
+	if back.To == nil {
+		if err := w.rel.Switch(wire.Digest{}); err != nil {
+			return err
+		}
+	} else {
+		rel, err := w.release(*back.To)
+		if err != nil {
+			return err
+		}
+		if err := w.put(ctx, rel, back.Stamp); err != nil {
+			return fmt.Errorf("cannot go back to %s %s: %w", w.name, rel.Version, err)
+		}
+		if w.proof, err = w.examine(ctx, rel, returnTime); err != nil && ctx.Err() == nil {
+			// There is nothing better to go to: it is served, and looked after as drift.
+			w.log.Error("the release gone back to does not show", "version", rel.Version, "err", err)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := w.change("returned", func(s *plan.State) { s.Returned(time.Now()) }); err != nil {
+		return err
+	}
+	w.settle()
+	return w.tidy()
+}
+
+// rollback goes back to the last known good or previous release because somebody on the
+// node asked for it, and answers them. It returns only fatal errors.
+func (w *app) rollback(ctx context.Context, answer chan error) error {
+	to := w.state.Undo(w.staged)
+	if to == nil {
+		answer <- fmt.Errorf("cannot roll back %s: there is no older release on this node", w.name)
+		return nil
+	}
+	err := w.change("rolling back", func(s *plan.State) { s.Rollback(to, time.Now()) })
+	if err == nil {
+		err = w.revert(ctx, plan.Step{})
+	}
+	answer <- err
+	if errors.Is(err, release.ErrSync) {
+		return err
+	}
+	return nil
+}
+
+// healthy returns how long t must stay live before it is confirmed: what its order said
+// when the change began, else what it says now.
+func (w *app) healthy(t wire.Target) wire.Duration {
+	if sw := w.state.Switch; sw != nil && sw.To.Epoch == t.Epoch && sw.To.Digest == t.Digest {
+		return sw.To.Healthy
+	}
+	if order, _ := w.a.orders.order(w.name); order.Next != nil && order.Next.Epoch == t.Epoch {
+		return order.Next.Healthy
+	}
+	return 0
+}
