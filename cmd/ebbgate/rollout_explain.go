@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+func newRolloutExplainCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain APP",
+		Short: "Tell why a rollout is where it is: every decision with what it was made on",
+		Args:  takes("APP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkName("APP", args[0]); err != nil {
+				return err
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			defer cl.Close()
+			view, err := cl.App(cmd.Context(), wire.App(args[0]))
+			if err != nil {
+				return cannot(err, "explain %s", args[0])
+			}
+			if done, err := printValue(c, view.Explain); done {
+				return err
+			}
+			for _, line := range view.Explain {
+				fmt.Fprintln(c.out, plain(line))
+			}
+			return nil
+		},
+	}
+}

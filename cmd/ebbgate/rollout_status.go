@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+func newRolloutStatusCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status APP",
+		Short: "Show in one line where a rollout stands; exit 3 if it was rolled back, 1 if it failed",
+		Args:  takes("APP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkName("APP", args[0]); err != nil {
+				return err
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			defer cl.Close()
+			view, err := cl.App(cmd.Context(), wire.App(args[0]))
+			if err != nil {
+				return cannot(err, "show %s", args[0])
+			}
+			r := view.Summary.Rollout
+			if done, err := printValue(c, r); done {
+				if err != nil {
+					return err
+				}
+			} else if c.output == "name" && r != nil {
+				fmt.Fprintln(c.out, r.Status)
+			} else {
+				fmt.Fprintln(c.out, plain(statusLine(view.Summary)))
+			}
+			if r == nil {
+				return nil
+			}
+			if code := exitOf(r.Status); code != exitOK {
+				return &exitError{code: code}
+			}
+			return nil
+		},
+	}
+}
+
+// statusLine says where an app stands in one line.
+func statusLine(s rollout.Summary) string {
+	r := s.Rollout
+	if r == nil {
+		return fmt.Sprintf("%s: no rollout yet", s.App)
+	}
+	line := fmt.Sprintf("%s %s: %s", s.App, r.Version, r.Status)
+	if !r.Status.Ended() {
+		line += fmt.Sprintf(", wave %d of %d", r.Wave+1, len(r.Waves))
+	}
+	var total, confirmed, failed int
+	for _, w := range r.Waves {
+		for _, g := range w.Regions {
+			total += g.Counts.Total - g.Counts.Drained
+			confirmed += g.Counts.Confirmed
+			failed += g.Counts.Failed
+		}
+	}
+	line += fmt.Sprintf(", %d of %d agents confirmed", confirmed, total)
+	if failed > 0 {
+		line += fmt.Sprintf(", %d failed", failed)
+	}
+	if r.Reason != "" {
+		line += ": " + r.Reason
+	}
+	return line
+}

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"fmt"
+	"image/color"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// tree draws a rollout: waves, in each its regions with their timeline, in each one cell
+// for each agent. It is a pure function of the summary.
+type tree struct {
+	width  int  // columns
+	height int  // rows; 0: as many as it takes
+	color  bool // glyphs and words say the same without
+	every  bool // name the agents of a large region as well
+}
+
+// namedCells is how many agents of a region are named; of a larger one each agent is a
+// glyph, and only the failed ones are named.
+const namedCells = 12
+
+// glyph is how a state looks. No two states that matter differ by colour alone.
+type glyph struct {
+	sign  string
+	color color.Color
+}
+
+var (
+	green  = lipgloss.Color("2")
+	yellow = lipgloss.Color("3")
+	red    = lipgloss.Color("1")
+	blue   = lipgloss.Color("4")
+	grey   = lipgloss.Color("8")
+)
+
+// agentGlyphs is the look of each agent state, from "nothing yet" to "live".
+var agentGlyphs = map[string]glyph{
+	"idle":                      {"·", grey},
+	"waiting":                   {"·", grey},
+	"drained":                   {"–", grey},
+	"silent":                    {"?", yellow},
+	string(wire.StateStaging):   {"▁", blue},
+	string(wire.StateStaged):    {"▃", blue},
+	string(wire.StateArmed):     {"▅", blue},
+	string(wire.StateSwitching): {"◐", yellow},
+	string(wire.StateActive):    {"◑", yellow},
+	string(wire.StateConfirmed): {"●", green},
+	string(wire.StateCommitted): {"✓", green},
+	string(wire.StateFailed):    {"✗", red},
+	string(wire.StateReverted):  {"↩", red},
+}
+
+var statusGlyphs = map[rollout.RolloutStatus]glyph{
+	rollout.StatusRunning:   {"▶", blue},
+	rollout.StatusPaused:    {"‖", yellow},
+	rollout.StatusHolding:   {"‖", yellow},
+	rollout.StatusReverting: {"↩", red},
+	rollout.StatusDone:      {"✓", green},
+	rollout.StatusReverted:  {"↩", red},
+	rollout.StatusAborted:   {"↩", red},
+	rollout.StatusFailed:    {"✗", red},
+}
+
+var waveGlyphs = map[string]glyph{
+	"waiting":   {"·", grey},
+	"current":   {"▶", blue},
+	"committed": {"✓", green},
+	"reverted":  {"↩", red},
+	"dropped":   {"–", grey},
+}
+
+func (t tree) paint(c color.Color, s string) string {
+	if !t.color || c == nil {
+		return s
+	}
+	return lipgloss.NewStyle().Foreground(c).Render(s)
+}
+
+func (t tree) bold(s string) string {
+	if !t.color {
+		return s
+	}
+	return lipgloss.NewStyle().Bold(true).Render(s)
+}
+
+// render draws s. If it does not fit the height, waves that are not under way are
+// folded first, and then what is left is cut.
+func (t tree) render(s rollout.Summary) string {
+	lines := t.lines(s, false)
+	if t.height > 0 && len(lines) > t.height {
+		lines = t.lines(s, true)
+	}
+	if t.height > 0 && len(lines) > t.height {
+		more := len(lines) - t.height + 1
+		lines = append(lines[:t.height-1], fmt.Sprintf("… %d more lines: see ebbgate rollout get %s", more, s.App))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (t tree) lines(s rollout.Summary, fold bool) []string {
+	r := s.Rollout
+	if r == nil {
+		lines := []string{t.bold(string(s.App)) + "  no rollout yet"}
+		for _, g := range s.Regions {
+			lines = append(lines, "  "+string(g.Region)+"  runs "+orDash(string(g.Running)))
+		}
+		return lines
+	}
+	g := statusGlyphs[r.Status]
+	took := s.At.Sub(r.Started)
+	if !r.Ended.IsZero() {
+		took = r.Ended.Sub(r.Started)
+	}
+	head := []string{t.bold(fmt.Sprintf("%s %s", s.App, r.Version)), t.paint(g.color, g.sign+" "+string(r.Status))}
+	if !r.Status.Ended() {
+		head = append(head, fmt.Sprintf("wave %d of %d", min(r.Wave+1, len(r.Waves)), len(r.Waves)))
+	}
+	head = append(head, span(took), r.Digest.Short(), "by "+r.By, r.ID)
+	if r.Undoes != "" {
+		head = append(head, "undoes "+r.Undoes)
+	}
+	lines := []string{t.cut(strings.Join(head, "  "))}
+	if r.Reason != "" {
+		lines = append(lines, t.cut("  "+t.paint(g.color, plain(r.Reason))))
+	}
+	for i, w := range r.Waves {
+		lines = append(lines, t.wave(i, w, fold && w.State != "current")...)
+	}
+	return lines
+}
+
+func (t tree) wave(i int, w rollout.WaveSummary, fold bool) []string {
+	g := waveGlyphs[w.State]
+	head := fmt.Sprintf("%s wave %d · %s · %s", g.sign, i+1, w.State, w.Strategy)
+	if fold {
+		agents := 0
+		var names []string
+		for _, r := range w.Regions {
+			agents += r.Counts.Total
+			names = append(names, string(r.Region))
+		}
+		return []string{t.cut(t.paint(g.color, fmt.Sprintf("%s · %s · %d agents", head, strings.Join(names, " "), agents)))}
+	}
+	lines := []string{t.paint(g.color, head)}
+	for _, r := range w.Regions {
+		lines = append(lines, t.region(r)...)
+	}
+	return lines
+}
+
+func (t tree) region(r rollout.RegionSummary) []string {
+	phase := string(r.Phase)
+	if phase == "" {
+		phase = "waiting"
+	}
+	head := []string{t.bold(fmt.Sprintf("%-12s", r.Region)), phase}
+	if r.Step > 0 {
+		head = append(head, fmt.Sprintf("step %d of %d", r.Step, r.Steps))
+	}
+	if r.Next != "" {
+		head = append(head, fmt.Sprintf("%s → %s", orNone(r.Running), r.Next))
+	} else if r.Running != "" {
+		head = append(head, "runs "+string(r.Running))
+	}
+	if r.Epoch > 0 {
+		head = append(head, "epoch "+r.Epoch.String())
+	}
+	head = append(head, t.counts(r.Counts))
+	lines := []string{t.cut("  " + strings.Join(head, "  "))}
+	if l := timeline(r); l != "" {
+		lines = append(lines, t.cut("    "+l))
+	}
+	if r.Hold != nil {
+		text := "holds: " + plain(r.Hold.Reason)
+		if r.Hold.Overdue {
+			text += " (overdue: an operator has to decide)"
+		}
+		lines = append(lines, t.cut("    "+t.paint(yellow, text)))
+	}
+	if r.Purge != nil && r.Purge.Failed != "" {
+		lines = append(lines, t.cut("    "+t.paint(red, "purge failed: "+plain(r.Purge.Failed))))
+	}
+	return append(lines, t.cells(r)...)
+}
+
+func (t tree) counts(c rollout.Counts) string {
+	parts := []string{fmt.Sprintf("%d/%d confirmed", c.Confirmed, c.Total-c.Drained)}
+	if c.InFlight > 0 {
+		parts = append(parts, fmt.Sprintf("%d in flight", c.InFlight))
+	}
+	if c.Failed > 0 {
+		parts = append(parts, t.paint(red, fmt.Sprintf("%d failed", c.Failed)))
+	}
+	if c.Silent > 0 {
+		parts = append(parts, t.paint(yellow, fmt.Sprintf("%d silent", c.Silent)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// cells draws one cell for each agent, and a line for the error of each failed one.
+func (t tree) cells(r rollout.RegionSummary) []string {
+	var lines []string
+	var line strings.Builder
+	flush := func() {
+		if line.Len() > 0 {
+			lines = append(lines, "    "+line.String())
+			line.Reset()
+		}
+	}
+	named, used := t.every || len(r.Agents) <= namedCells, 0
+	for _, a := range r.Agents {
+		g, known := agentGlyphs[a.State]
+		if !known {
+			g = glyph{"?", grey}
+		}
+		text, gap := g.sign, 0
+		if named {
+			text, gap = fmt.Sprintf("%s %s %s", g.sign, a.ID, a.State), 3
+		}
+		if wide := lipgloss.Width(text); used > 0 && used+gap+wide > t.width-4 {
+			flush()
+			used = 0
+		} else if used > 0 {
+			line.WriteString(strings.Repeat(" ", gap))
+			used += gap
+		}
+		line.WriteString(t.paint(g.color, text))
+		used += lipgloss.Width(text)
+	}
+	flush()
+	if !named {
+		lines = append(lines, t.cut("    "+legend(r.Agents)))
+	}
+	for _, a := range r.Agents {
+		if a.Error != "" {
+			lines = append(lines, t.cut("    "+t.paint(red, fmt.Sprintf("%s %s: %s", a.ID, a.State, plain(a.Error)))))
+		}
+	}
+	return lines
+}
+
+// legend counts the glyphs of a large region in words.
+func legend(agents []rollout.AgentSummary) string {
+	count := make(map[string]int)
+	for _, a := range agents {
+		count[a.State]++
+	}
+	var parts []string
+	for _, state := range wire.Keys(count) {
+		parts = append(parts, fmt.Sprintf("%s %d %s", agentGlyphs[state].sign, count[state], state))
+	}
+	return strings.Join(parts, "   ")
+}
+
+// timeline writes when a region passed each point, counted from the order to stage, and
+// how long after the last confirmation its purge was requested.
+func timeline(r rollout.RegionSummary) string {
+	if r.Times.Ordered.IsZero() {
+		return ""
+	}
+	var purged, verified time.Time
+	if r.Purge != nil {
+		purged, verified = r.Purge.Requested, r.Purge.Verified
+	}
+	var parts []string
+	for _, p := range []struct {
+		name string
+		at   time.Time
+	}{
+		{"staged", r.Times.Staged}, {"activated", r.Times.Activated}, {"confirmed", r.Times.Confirmed},
+		{"purge sent", purged}, {"verified", verified},
+	} {
+		if p.at.IsZero() || p.at.Before(r.Times.Ordered) {
+			parts = append(parts, p.name+" –")
+			continue
+		}
+		parts = append(parts, p.name+" +"+span(p.at.Sub(r.Times.Ordered)))
+	}
+	line := strings.Join(parts, " → ")
+	if !r.Times.Confirmed.IsZero() && !purged.Before(r.Times.Confirmed) {
+		line += "   gap " + span(purged.Sub(r.Times.Confirmed))
+	}
+	return line
+}
+
+// cut keeps a line within the width.
+func (t tree) cut(s string) string {
+	if t.width <= 0 || lipgloss.Width(s) <= t.width {
+		return s
+	}
+	return lipgloss.NewStyle().MaxWidth(t.width).Render(s)
+}
+
+// span writes a duration with the digits that matter.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func orNone(v wire.Version) string {
+	if v == "" {
+		return "nothing"
+	}
+	return string(v)
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+)
+
+// lookEvery is how often a rollout is looked at when no event says that it moved.
+const lookEvery = time.Second
+
+// watchRollout shows the rollout of view until it ends or the timeout (0: none) passes.
+func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.AppView, timeout time.Duration) error {
+	if view.Summary.Rollout == nil {
+		return fmt.Errorf("cannot watch %s: it has no rollout", view.App)
+	}
+	outer := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	w := &watcher{client: cl, last: view}
+	var err error
+	if live := isTerminal(c.out) && isTerminal(c.in) && os.Getenv("TERM") != "dumb" && (c.output == "table" || c.output == "wide"); live {
+		err = w.picture(ctx, c)
+	} else {
+		err = w.lines(ctx, c)
+	}
+	r := w.last.Summary.Rollout
+	switch {
+	case err == nil && !r.Status.Ended():
+		return nil // the operator looked away
+	case outer.Err() != nil:
+		return outer.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: %s", timeout, statusLine(w.last.Summary))}
+	case err != nil:
+		return cannot(err, "watch %s", view.App)
+	}
+	if code := exitOf(r.Status); code != exitOK {
+		return &exitError{code, errors.New(statusLine(w.last.Summary))}
+	}
+	return nil
+}
+
+// watcher follows one rollout. What it shows is what the controller says the state is;
+// events only say when to look again, so a lost one costs a second and nothing else.
+type watcher struct {
+	client *api.Client
+	last   controller.AppView // newest state; of one goroutine
+}
+
+// errReplaced ends a watch whose rollout is no longer the app's.
+var errReplaced = errors.New("another rollout of the app has begun")
+
+// look is one look at the rollout, or why there was none.
+type look struct {
+	view controller.AppView
+	err  error
+}
+
+// follow calls show with each look, and event with each event of the app that is not a
+// decision, until the rollout ends, ctx ends or show returns an error. Both are called
+// from this goroutine.
+func (w *watcher) follow(ctx context.Context, show func(look) error, event func(controller.Event)) error {
+	app, id := w.last.App, w.last.Summary.Rollout.ID
+	inner, cancel := context.WithCancel(ctx)
+	events := make(chan controller.Event, 64)
+	var refused error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(events)
+		for inner.Err() == nil {
+			err := w.client.Watch(inner, 0, func(e controller.Event) error {
+				if e.App == app {
+					select {
+					case events <- e:
+					case <-inner.Done():
+					}
+				}
+				return nil
+			})
+			if e := (*api.Error)(nil); errors.As(err, &e) && e.Status < 500 {
+				refused = err
+				return
+			}
+			select { // the first connection failed: looking goes on meanwhile
+			case <-inner.Done():
+			case <-time.After(lookEvery):
+			}
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	if err := show(look{view: w.last}); err != nil {
+		return err
+	}
+	for !w.last.Summary.Rollout.Status.Ended() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case e, open := <-events:
+			if !open {
+				return refused
+			}
+			if e.Decision == nil {
+				event(e)
+			}
+			for len(events) > 0 {
+				if e := <-events; e.Decision == nil {
+					event(e)
+				}
+			}
+		}
+		view, err := w.client.App(ctx, app)
+		var said *api.Error
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &said) && said.Status < 500:
+			return err
+		case err == nil && (view.Summary.Rollout == nil || view.Summary.Rollout.ID != id):
+			return errReplaced
+		case err == nil:
+			w.last = view
+		}
+		if err := show(look{w.last, err}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lines writes one line for each decision and event.
+func (w *watcher) lines(ctx context.Context, c *cli) error {
+	var shown uint64
+	lost := false
+	line := func(at time.Time, region, kind, text string) {
+		fmt.Fprintf(c.out, "%s  %-10s  %-9s  %s\n", at.UTC().Format("15:04:05.000"), orDash(region), kind, plain(text))
+	}
+	return w.follow(ctx, func(l look) error {
+		if l.err != nil {
+			if !lost {
+				c.progress("%s; trying again", oneLine(l.err.Error()))
+			}
+			lost = true
+			return nil
+		}
+		lost = false
+		for _, d := range decisions(l.view) {
+			if d.N > shown {
+				line(d.At, string(d.Region), string(d.Kind), d.Reason)
+				shown = d.N
+			}
+		}
+		return nil
+	}, func(e controller.Event) { line(e.At, string(e.Region), e.Kind, e.Text) })
+}
+
+func decisions(v controller.AppView) []rollout.Decision {
+	if v.Rollout == nil {
+		return nil
+	}
+	return v.Rollout.Decisions
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+
+	"github.com/ebbgate/ebbgate/controller"
+)
+
+// keptLines is how many of the newest decisions stand below the tree.
+const keptLines = 4
+
+// picture is the live view on a terminal.
+type picture struct {
+	look   look
+	size   tea.WindowSizeMsg
+	color  bool
+	wide   bool
+	ended  bool
+	reason error // why it ended
+}
+
+// finished ends the picture.
+type finished struct{ err error }
+
+// Init implements [tea.Model].
+func (p picture) Init() tea.Cmd { return nil }
+
+// Update implements [tea.Model].
+func (p picture) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case look:
+		p.look = msg
+	case tea.WindowSizeMsg:
+		p.size = msg
+	case finished:
+		p.ended, p.reason = true, msg.err
+		return p, tea.Quit
+	case tea.KeyPressMsg:
+		switch msg.String() {
+		case "ctrl+c":
+			return p, tea.Interrupt
+		case "q", "esc":
+			return p, tea.Quit
+		}
+	}
+	return p, nil
+}
+
+// View implements [tea.Model].
+func (p picture) View() tea.View {
+	t := tree{width: p.size.Width, color: p.color, every: p.wide}
+	below := p.below(t)
+	if p.size.Height > 0 && !p.ended {
+		t.height = max(4, p.size.Height-len(below)-1)
+	}
+	text := t.render(p.look.view.Summary)
+	for _, l := range below {
+		text += "\n" + t.cut(l)
+	}
+	return tea.NewView(text + "\n")
+}
+
+// below is the newest decisions and how to leave.
+func (p picture) below(t tree) (lines []string) {
+	all := decisions(p.look.view)
+	for _, d := range all[max(0, len(all)-keptLines):] {
+		lines = append(lines, fmt.Sprintf("%s  %s", d.At.UTC().Format("15:04:05"), plain(d.Reason)))
+	}
+	if p.look.err != nil {
+		lines = append(lines, t.paint(yellow, oneLine(p.look.err.Error())+"; trying again"))
+	} else if !p.ended {
+		lines = append(lines, t.paint(grey, "q leaves; the rollout goes on"))
+	}
+	return lines
+}
+
+// picture shows the live view until the rollout ends, ctx ends or the operator leaves.
+func (w *watcher) picture(ctx context.Context, c *cli) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	profile := tea.WithColorProfile(colorprofile.ASCII)
+	if c.color() {
+		profile = tea.WithColorProfile(colorprofile.Detect(c.out, os.Environ()))
+	}
+	p := tea.NewProgram(picture{look: look{view: w.last}, color: c.color(), wide: c.output == "wide"},
+		tea.WithInput(c.in), tea.WithOutput(c.out), tea.WithoutSignalHandler(), profile)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := w.follow(inner, func(l look) error {
+			p.Send(l)
+			return nil
+		}, func(controller.Event) {})
+		p.Send(finished{err})
+	})
+	m, err := p.Run()
+	cancel()
+	wg.Wait()
+	switch {
+	case errors.Is(err, tea.ErrInterrupted):
+		return context.Canceled
+	case err != nil:
+		return err
+	}
+	return m.(picture).reason
+}
