@@ -50,3 +50,6 @@ func (s AgentSet) without(k agentKey) AgentSet {
 	}
 	return slices.Concat(s[:i], s[i+len(k):])
 }
+
+// Len returns the number of agents.
+func (s AgentSet) Len() int { return len(s) / len(agentKey{}) }

@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
@@ -40,4 +42,41 @@ type Decision struct {
 	Epoch  wire.Epoch        `json:"epoch,omitempty"`
 	Reason string            `json:"reason"`           // a sentence
 	Inputs map[string]string `json:"inputs,omitempty"` // name → exact value
+}
+
+// Explain tells the decisions of the active or last rollout, oldest first, one a line: when,
+// where, what and why, and the exact inputs.
+func Explain(s State) []string {
+	if s.Rollout == nil {
+		return nil
+	}
+	var lines []string
+	if first := s.Rollout.Decisions; len(first) > 0 && first[0].Kind != KindStart {
+		lines = append(lines, fmt.Sprintf("decisions before %d are in the audit log", first[0].N))
+	}
+	for _, d := range s.Rollout.Decisions {
+		lines = append(lines, d.String())
+	}
+	return lines
+}
+
+// String returns the decision as one line.
+func (d Decision) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s #%d wave %d", d.At.UTC().Format(time.RFC3339), d.N, d.Wave+1)
+	if d.Region != "" {
+		fmt.Fprintf(&b, " %s epoch %d", d.Region, d.Epoch)
+	}
+	fmt.Fprintf(&b, " %s: %s", d.Kind, d.Reason)
+	for i, k := range wire.Keys(d.Inputs) {
+		sep := ", "
+		if i == 0 {
+			sep = " ("
+		}
+		fmt.Fprintf(&b, "%s%s=%s", sep, k, d.Inputs[k])
+	}
+	if len(d.Inputs) > 0 {
+		b.WriteString(")")
+	}
+	return b.String()
 }

@@ -1,6 +1,9 @@
 package rollout
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -35,4 +38,45 @@ type Purge struct {
 type Decide struct {
 	App      wire.App `json:"app"`
 	Decision Decision `json:"decision"`
+}
+
+// ID implements [Effect].
+func (e Publish) ID() string { return fmt.Sprintf("publish/%s/%s", e.App, e.Region) }
+
+// ID implements [Effect].
+func (e Purge) ID() string {
+	return fmt.Sprintf("purge/%s/%s/%d/%d", e.App, e.Region, e.Epoch, e.Round)
+}
+
+// ID implements [Effect].
+func (e Decide) ID() string { return fmt.Sprintf("decide/%s/%d", e.App, e.Decision.N) }
+
+// OrderFor returns what the region is to be told of the app. It depends on the Record only.
+// The caller must not change what it points to.
+func OrderFor(s State, r wire.Region) wire.Order { return s.Regions[r].order() }
+
+func (rr RegionRecord) order() wire.Order { return wire.Order{Base: rr.Committed, Next: rr.Next} }
+
+// Pending returns every effect that s does not know to be done: after a start, the shell
+// carries them out before it feeds the first event that is not [Members] or [Reported].
+func Pending(s State) []Effect {
+	var effects []Effect
+	if s.Rollout != nil {
+		for _, d := range s.Rollout.Decisions {
+			effects = append(effects, Decide{s.App, d})
+		}
+	}
+	for _, r := range wire.Keys(s.Regions) {
+		effects = append(effects, Publish{s.App, r})
+	}
+	for _, r := range wire.Keys(s.Regions) {
+		if p := s.Regions[r].Purge; p != nil && p.open() {
+			effects = append(effects, purgeOf(s.App, r, p))
+		}
+	}
+	return effects
+}
+
+func purgeOf(app wire.App, r wire.Region, p *PurgeRecord) Purge {
+	return Purge{App: app, Region: r, Epoch: p.Epoch, Round: p.Round, From: slices.Clone(p.From), To: p.To}
 }

@@ -185,6 +185,8 @@ func (p Plan) checkSteps(field string, w Wave) error {
 			return bad(field+".activate", "is %s, want at least 1", s.Activate)
 		case s.Bake < 0:
 			return bad(field+".bake", "is negative")
+		case last && s.Bake > 0:
+			return bad(field+".bake", "is of the last step; the wave's bake follows it")
 		case last && !s.Activate.All():
 			return bad(field+".activate", "is %s, the last step has to be 100%%", s.Activate)
 		case last && i == 0 && p.MaxUnavailable.All():

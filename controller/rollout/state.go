@@ -161,6 +161,7 @@ type Rollout struct {
 // View is what agents said. It is rebuilt from events after a start.
 type View struct {
 	Now     time.Time                   // of the newest event
+	Since   time.Time                   // of the first event after the start
 	Members map[wire.Region]*Membership // region → its agents
 }
 

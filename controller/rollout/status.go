@@ -31,8 +31,7 @@ type RolloutSummary struct {
 	Ended   time.Time     `json:"ended,omitzero"`
 }
 
-// WaveSummary is one wave. State is "waiting", "current", "committed", "reverted" or
-// "dropped".
+// WaveSummary is one wave. State is "waiting", "current" or "passed".
 type WaveSummary struct {
 	State    string          `json:"state"`
 	Strategy Strategy        `json:"strategy"`
@@ -81,6 +80,3 @@ type AgentSummary struct {
 	Error    string       `json:"error,omitempty"`
 	Stored   time.Time    `json:"stored,omitzero"`
 }
-
-// Status derives the summary of an app.
-func Status(s State) Summary { return Summary{App: s.App, Revision: s.Revision, At: s.Now} }

@@ -1,0 +1,236 @@
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// The reasons why a command is refused, other than a [wire.FieldError] in it.
+var (
+	ErrActive    = errors.New("a rollout is under way")
+	ErrNotActive = errors.New("no rollout is under way")
+	ErrMoved     = errors.New("the app has moved on")
+	ErrUndo      = errors.New("nothing to undo")
+	ErrStatus    = errors.New("not in this status")
+)
+
+// Check reports why a command ([Start], [Pause], [Resume], [Abort], [Undo]) cannot be taken
+// in s; nil for every other event. Step ignores a command that Check refuses, so ask first.
+func Check(s State, e Event) error {
+	ro := s.active()
+	switch e := e.(type) {
+	case Start:
+		return s.checkStart(e)
+	case Pause:
+		if ro == nil {
+			return s.refuse("pause", ErrNotActive, "")
+		}
+		if ro.Paused || ro.Ending != "" {
+			return s.refuse("pause", ErrStatus, fmt.Sprintf("rollout %s is %s", ro.ID, ro.Status))
+		}
+	case Resume:
+		failed := s.failedPurges()
+		if ro == nil && len(failed) == 0 {
+			return s.refuse("resume", ErrNotActive, "")
+		}
+		if ro != nil && !ro.Paused && ro.Halt == "" && len(failed) == 0 {
+			return s.refuse("resume", ErrStatus, fmt.Sprintf("rollout %s is %s and waits for no operator", ro.ID, ro.Status))
+		}
+	case Abort:
+		if ro == nil {
+			return s.refuse("abort", ErrNotActive, "")
+		}
+		if ro.Ending != "" {
+			return s.refuse("abort", ErrStatus, fmt.Sprintf("rollout %s already goes back", ro.ID))
+		}
+	case Undo:
+		if ro != nil {
+			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s is %s; abort it first", ro.ID, ro.Status))
+		}
+		if len(s.undoable()) == 0 {
+			return s.refuse("undo", ErrUndo, "the last rollout left no region on other content than before")
+		}
+		return checkID("undo", e.ID, e.ID)
+	}
+	return nil
+}
+
+func (s State) refuse(verb string, why error, detail string) error {
+	if detail == "" {
+		return fmt.Errorf("cannot %s %s: %w", verb, s.App, why)
+	}
+	return fmt.Errorf("cannot %s %s: %w: %s", verb, s.App, why, detail)
+}
+
+func checkID(doc, id, seed string) error {
+	if err := wire.CheckToken(id); err != nil {
+		return &wire.FieldError{Doc: doc, Field: "id", Reason: err.Error()}
+	}
+	if seed == "" || len(seed) > 64 {
+		return &wire.FieldError{Doc: doc, Field: "seed", Reason: fmt.Sprintf("is %d bytes long, want 1 to 64", len(seed))}
+	}
+	return nil
+}
+
+func (s State) checkStart(e Start) error {
+	if ro := s.active(); ro != nil {
+		return s.refuse("start", ErrActive, fmt.Sprintf("rollout %s is %s", ro.ID, ro.Status))
+	}
+	if e.CheckIndex != nil && *e.CheckIndex != s.Revision {
+		return s.refuse("start", ErrMoved, fmt.Sprintf("its index is %d, not %d", s.Revision, *e.CheckIndex))
+	}
+	if err := checkID("start", e.ID, e.Seed); err != nil {
+		return err
+	}
+	if e.Target.Digest.IsZero() {
+		return &wire.FieldError{Doc: "start", Field: "target.digest", Reason: "is missing"}
+	}
+	if err := e.Target.Version.Check(); err != nil {
+		return &wire.FieldError{Doc: "start", Field: "target.version", Reason: err.Error()}
+	}
+	full := func(p wire.PackRef) bool { return p.Base.IsZero() && !p.Index.IsZero() }
+	if !slices.ContainsFunc(e.Target.Packs, full) {
+		return &wire.FieldError{Doc: "start", Field: "target.packs", Reason: "offers no full pack"}
+	}
+	return e.Plan.Validate(wire.Keys(s.View.Members))
+}
+
+// undoable returns the regions the last rollout committed that ran something before.
+func (s State) undoable() []wire.Region {
+	if s.Rollout == nil {
+		return nil
+	}
+	var regions []wire.Region
+	for _, r := range wire.Keys(s.Rollout.Before) {
+		if !s.Rollout.Before[r].Digest.IsZero() {
+			regions = append(regions, r)
+		}
+	}
+	return regions
+}
+
+func (s State) failedPurges() []wire.Region {
+	var regions []wire.Region
+	for _, r := range wire.Keys(s.Regions) {
+		if p := s.Regions[r].Purge; p != nil && p.Failed != "" {
+			regions = append(regions, r)
+		}
+	}
+	return regions
+}
+
+// command takes a command that Check has let pass.
+func (t *turn) command(e Event) {
+	switch e := e.(type) {
+	case Start:
+		t.start(e)
+	case Undo:
+		t.undo(e)
+	case Pause:
+		t.own().Paused = true
+		t.decide(KindPause, "", by(e.By), "paused by %s", e.By)
+	case Resume:
+		t.resume(e)
+	case Abort:
+		t.decide(KindAbort, "", by(e.By), "aborted by %s: regions under way go back, committed ones stay", e.By)
+		t.takeBack(StatusAborted, false)
+	}
+}
+
+func by(name string) map[string]string { return map[string]string{"by": name} }
+
+func (t *turn) start(e Start) {
+	ro := &Rollout{ID: e.ID, By: e.By, Seed: e.Seed, Target: e.Target, Plan: e.Plan, Status: StatusRunning, Started: t.s.Now}
+	ro.Target.Epoch, ro.Target.Soak = 0, e.Plan.Soak
+	t.begin(ro, func(wire.Region) wire.Target { return ro.Target })
+	inputs := map[string]string{"by": e.By, "digest": e.Target.Digest.String(), "seed": e.Seed}
+	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %d waves, started by %s", e.ID, t.s.App, e.Target.Version, len(e.Plan.Waves), e.By)
+}
+
+// undo goes through the waves and steps of the last rollout again, without bakes.
+func (t *turn) undo(e Undo) {
+	last := t.s.Rollout
+	regions := t.s.undoable()
+	plan := last.Plan
+	plan.Waves = nil
+	for _, w := range last.Plan.Waves {
+		w.Regions = slices.DeleteFunc(slices.Clone(w.Regions), func(r wire.Region) bool { return !slices.Contains(regions, r) })
+		w.Steps = slices.Clone(w.Steps)
+		for i := range w.Steps {
+			w.Steps[i].Bake = 0
+		}
+		if w.Bake = 0; len(w.Regions) > 0 {
+			plan.Waves = append(plan.Waves, w)
+		}
+	}
+	before := last.Before
+	ro := &Rollout{
+		ID: e.ID, By: e.By, Seed: e.ID, Undoes: last.ID, Target: before[plan.Waves[0].Regions[0]], Plan: plan,
+		Status: StatusRunning, Started: t.s.Now,
+	}
+	ro.Target.Epoch = 0
+	t.begin(ro, func(r wire.Region) wire.Target { return before[r] })
+	inputs := map[string]string{"by": e.By, "undoes": last.ID, "regions": fmt.Sprint(len(regions))}
+	t.decide(KindStart, "", inputs, "rollout %s undoes %s in %d regions, started by %s", e.ID, last.ID, len(regions), e.By)
+}
+
+// begin makes ro the active rollout and orders staging in all its regions.
+func (t *turn) begin(ro *Rollout, target func(wire.Region) wire.Target) {
+	t.rollout, t.s.Rollout, t.dirty = ro, ro, true
+	t.rescore()
+	for _, r := range wire.Keys(t.s.Regions) {
+		rr := t.s.Regions[r]
+		rr.Phase = PhaseIdle
+		t.set(r, rr)
+	}
+	for _, w := range ro.Plan.Waves {
+		for _, r := range w.Regions {
+			rr := t.s.Regions[r]
+			rr.LastEpoch = t.s.nextEpoch(r)
+			next := target(r)
+			next.Epoch = rr.LastEpoch
+			rr.Next = &wire.Transit{Target: next, Phase: wire.PhaseStage, Healthy: ro.Plan.Healthy, Cohort: wire.Cohort{Seed: ro.Seed}}
+			rr.Phase, rr.Step, rr.Ladder, rr.Acked, rr.Hold = PhaseStaging, 0, nil, nil, nil
+			rr.Times, rr.Returned = Times{Ordered: t.s.Now}, time.Time{}
+			if m := t.s.View.Members[r]; m != nil {
+				for _, a := range m.Agents {
+					if a.Report != nil && a.Report.Running != nil {
+						rr.Served = withDigest(rr.Served, a.Report.Running.Digest)
+					}
+				}
+			}
+			t.set(r, rr)
+		}
+	}
+}
+
+// resume acknowledges the failures seen so far, no others, and asks for failed purges again.
+func (t *turn) resume(e Resume) {
+	acked := 0
+	if ro := t.s.active(); ro != nil {
+		for _, w := range ro.Plan.Waves {
+			for _, r := range w.Regions {
+				rr := t.s.Regions[r]
+				rr.Acked = slices.Clone(rr.Acked)
+				for _, f := range t.s.tally(r).failures {
+					rr.Acked = append(rr.Acked, f.agent)
+					acked++
+				}
+				slices.Sort(rr.Acked)
+				t.set(r, rr)
+			}
+		}
+		ro := t.own()
+		ro.Paused, ro.Halt = false, ""
+	}
+	inputs := by(e.By)
+	inputs["acknowledged"] = fmt.Sprint(acked)
+	t.decide(KindResume, "", inputs, "resumed by %s, who acknowledges %d failures", e.By, acked)
+	for _, r := range t.s.failedPurges() {
+		t.requestPurge(r, "resumed by "+e.By)
+	}
+}

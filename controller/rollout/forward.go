@@ -1,0 +1,232 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// forward moves the regions of the current wave, and the wave.
+func (t *turn) forward(focus wire.Region) {
+	if t.judge(focus) {
+		return
+	}
+	ro := t.s.Rollout
+	for i, w := range ro.Plan.Waves {
+		for _, r := range w.Regions {
+			if i < ro.Wave || focus != "" && r != focus {
+				continue
+			}
+			tl := t.s.tally(r)
+			t.markStaged(r, tl)
+			if i == ro.Wave {
+				t.hold(r, tl)
+				t.advance(r, tl)
+			}
+		}
+	}
+	t.commitWave()
+}
+
+// judge looks for failures, and returns whether the rollout has turned back.
+func (t *turn) judge(focus wire.Region) bool {
+	ro := t.s.Rollout
+	if focus != "" && len(t.s.tally(focus).failures) == 0 {
+		return false
+	}
+	var all []string
+	current, earlier := false, false
+	for i, w := range ro.Plan.Waves {
+		for _, r := range w.Regions {
+			if !t.s.Regions[r].Phase.judged(ro.Ending != "") {
+				continue
+			}
+			for _, f := range t.s.tally(r).failures {
+				all = append(all, fmt.Sprintf("%s/%s %s", r, f.agent, f.reason))
+				current = current || i == ro.Wave
+				earlier = earlier || i < ro.Wave
+			}
+		}
+	}
+	if len(all) <= ro.Plan.MaxFailures {
+		return false
+	}
+	inputs := map[string]string{
+		"failed": fmt.Sprint(len(all)), "max_failures": fmt.Sprint(ro.Plan.MaxFailures),
+		"on_failure": string(ro.Plan.OnFailure), "first": wire.Clip(all[0]),
+	}
+	if ro.Ending == "" && (current && ro.Plan.OnFailure == RevertWave || (current || earlier) && ro.Plan.OnFailure == RevertAll) {
+		t.decide(KindRevert, "", inputs, "taking the rollout back (%s): %s", ro.Plan.OnFailure, summarise(all))
+		t.takeBack(StatusReverted, ro.Plan.OnFailure == RevertAll)
+		return true
+	}
+	if ro.Halt == "" {
+		t.halt(inputs, "%s", summarise(all))
+	}
+	return false
+}
+
+// judged reports whether failures in the phase count: of a rollout that goes back, only
+// those of the way back.
+func (p RegionPhase) judged(back bool) bool {
+	switch p {
+	case PhaseReverting, PhaseRepurging:
+		return true
+	case PhaseStaging, PhaseActivating, PhasePurging, PhaseBaking, PhaseCommitted:
+		return !back
+	case PhaseIdle, PhaseReverted, PhaseDropped:
+		return false
+	}
+	panic("rollout: unknown phase " + string(p))
+}
+
+// summarise names the first few failures.
+func summarise(failures []string) string {
+	const few = 3
+	n := len(failures)
+	if n > few {
+		failures = failures[:few]
+	}
+	agents := "agents"
+	if n == 1 {
+		agents = "agent"
+	}
+	s := fmt.Sprintf("%d %s failed: %s", n, agents, strings.Join(failures, "; "))
+	if n > few {
+		s += "; …"
+	}
+	return s
+}
+
+// halt makes the rollout wait for an operator.
+func (t *turn) halt(inputs map[string]string, format string, args ...any) {
+	t.own().Halt = wire.Clip(fmt.Sprintf(format, args...))
+	t.decide(KindHold, "", inputs, "waiting for an operator: %s", t.rollout.Halt)
+}
+
+func (t *turn) markStaged(r wire.Region, tl tally) {
+	rr := t.s.Regions[r]
+	if rr.Phase != PhaseStaging || !rr.Times.Staged.IsZero() || !tl.allStaged(t.s.Rollout.Plan) {
+		return
+	}
+	rr.Times.Staged = t.s.Now
+	t.set(r, rr)
+	t.decide(KindStage, r, countInputs(tl), "all %d live agents of %s have %s staged", tl.Live, r, rr.Next.Version)
+}
+
+// allStaged reports whether every agent has it staged but for those that may be left behind.
+func (tl tally) allStaged(p Plan) bool {
+	return tl.known && tl.waiting == 0 && tl.Silent <= tl.tolerates(p) && tl.Staged+tl.failed == tl.Live
+}
+
+func countInputs(tl tally) map[string]string {
+	return map[string]string{
+		"serving": fmt.Sprint(tl.serving), "live": fmt.Sprint(tl.Live), "silent": fmt.Sprint(tl.Silent),
+		"staged": fmt.Sprint(tl.Staged), "confirmed": fmt.Sprint(tl.Confirmed), "failed": fmt.Sprint(tl.Failed),
+		"in_cohort": fmt.Sprint(tl.InCohort), "in_flight": fmt.Sprint(tl.InFlight),
+	}
+}
+
+// advance moves a region of the current wave.
+func (t *turn) advance(r wire.Region, tl tally) {
+	ro, rr := t.s.Rollout, t.s.Regions[r]
+	if ro.Halt != "" || rr.Hold != nil || !tl.known || tl.waiting > 0 {
+		return
+	}
+	switch rr.Phase {
+	case PhaseStaging:
+		if !ro.Paused && tl.allStaged(ro.Plan) && t.slot(ro) {
+			t.activate(r, tl)
+		}
+	case PhaseActivating:
+		t.widen(r, tl)
+	}
+}
+
+// slot reports whether one more region of the wave may activate.
+func (t *turn) slot(ro *Rollout) bool {
+	w, busy := ro.Plan.Waves[ro.Wave], 0
+	for _, r := range w.Regions {
+		switch t.s.Regions[r].Phase {
+		case PhaseActivating, PhasePurging:
+			busy++
+		}
+	}
+	return w.MaxParallel == 0 || busy < w.MaxParallel
+}
+
+func (t *turn) activate(r wire.Region, tl tally) {
+	rr := t.s.Regions[r]
+	next := *rr.Next
+	next.Phase = wire.PhaseActivate
+	rr.Next, rr.Phase, rr.Step = &next, PhaseActivating, 0
+	rr.Served = withDigest(rr.Served, next.Digest)
+	rr.Times.Activated = t.s.Now
+	t.issue(&rr)
+	t.set(r, rr)
+	t.decide(KindActivate, r, countInputs(tl), "activating %s in %s: wave %d is current and %d live agents have it staged", next.Version, r, t.s.Rollout.Wave+1, tl.Staged)
+}
+
+// commitWave ends the wave when all its regions are past barrier and bake.
+func (t *turn) commitWave() {
+	ro := t.s.Rollout
+	w := ro.Plan.Waves[ro.Wave]
+	if ro.Paused || ro.Halt != "" {
+		return
+	}
+	for _, r := range w.Regions {
+		rr := t.s.Regions[r]
+		if rr.Phase != PhaseBaking || rr.Hold != nil || rr.Late || rr.Purge == nil || rr.Purge.Verified.IsZero() ||
+			t.s.Now.Before(rr.Times.Barrier.Add(w.Bake.Std())) {
+			return
+		}
+		if tl := t.s.tally(r); !tl.known || tl.waiting > 0 || tl.Silent > tl.tolerates(ro.Plan) {
+			return
+		}
+	}
+	for _, r := range w.Regions {
+		t.commit(r)
+	}
+	if ro.Wave+1 == len(ro.Plan.Waves) {
+		t.end(StatusDone)
+		return
+	}
+	inputs := map[string]string{"bake": w.Bake.String()}
+	t.decide(KindPromote, "", inputs, "wave %d is committed after its barriers and a bake of %s; wave %d is current", ro.Wave+1, w.Bake, ro.Wave+2)
+	t.own().Wave++
+}
+
+// commit makes the region's target its base.
+func (t *turn) commit(r wire.Region) {
+	rr := t.s.Regions[r]
+	before := wire.Target{}
+	if rr.Committed != nil {
+		before, rr.Previous = *rr.Committed, rr.Committed.Digest
+	}
+	target := rr.Next.Target
+	rr.Committed, rr.Next, rr.Ladder, rr.Hold = &target, nil, nil, nil
+	rr.Times.Committed = t.s.Now
+	ro := t.own()
+	if ro.Before == nil {
+		ro.Before = make(map[wire.Region]wire.Target)
+	}
+	if rr.Phase == PhaseRepurging {
+		rr.Phase = PhaseReverted
+		delete(ro.Before, r)
+	} else {
+		rr.Phase = PhaseCommitted
+		ro.Before[r] = before
+	}
+	t.set(r, rr)
+	inputs := map[string]string{"digest": target.Digest.String(), "before": before.Digest.String(), "purge_round": fmt.Sprint(rr.Purge.Round)}
+	t.decide(KindCommit, r, inputs, "%s runs %s: confirmed, purged and committed", r, target.Version)
+}
+
+func (t *turn) end(status RolloutStatus) {
+	ro := t.own()
+	ro.Status, ro.Ended, ro.Halt, ro.Paused = status, t.s.Now, "", false
+	took := ro.Ended.Sub(ro.Started).Round(time.Second)
+	t.decide(KindDone, "", map[string]string{"status": string(status)}, "rollout %s is %s after %s", ro.ID, status, took)
+}

@@ -1,0 +1,90 @@
+package rollout
+
+import (
+	"fmt"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// hold begins or ends the hold of a region. What is unknown stops a region; it neither fails
+// it nor lets it go on. A hold ends by itself, with one decision, when its cause does.
+func (t *turn) hold(r wire.Region, tl tally) {
+	ro, rr := t.s.Rollout, t.s.Regions[r]
+	kind, reason := t.s.cause(r, tl)
+	inputs := countInputs(tl)
+	inputs["max_unreachable"], inputs["lost"] = ro.Plan.MaxUnreachable.String(), t.s.lost().String()
+	switch {
+	case rr.Hold == nil && kind == "":
+	case rr.Hold != nil && kind == "" && (!tl.known || tl.waiting > 0):
+		// After a start nobody has been heard of yet: no reason to let go.
+	case rr.Hold == nil:
+		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(ro.Plan.Deadline.Std())}
+		t.set(r, rr)
+		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
+	case kind == "":
+		held := t.s.Now.Sub(rr.Hold.Since)
+		rr.Hold, rr.Returned = nil, t.s.Now
+		t.set(r, rr)
+		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
+	case kind != rr.Hold.Kind:
+		h := *rr.Hold
+		h.Kind, h.Reason = kind, reason
+		rr.Hold = &h
+		t.set(r, rr)
+		t.decide(KindHold, r, inputs, "still holding %s: %s", r, reason)
+	case !rr.Hold.Overdue && !t.s.Now.Before(rr.Hold.Deadline):
+		h := *rr.Hold
+		h.Overdue = true
+		rr.Hold = &h
+		t.set(r, rr)
+		t.decide(KindHold, r, inputs, "still holding %s after %s, an operator has to decide: %s", r, ro.Plan.Deadline, reason)
+	}
+}
+
+// cause returns what the region has to wait for, or "".
+func (s State) cause(r wire.Region, tl tally) (HoldKind, string) {
+	plan, rr := s.Rollout.Plan, s.Regions[r]
+	switch rr.Phase {
+	case PhaseStaging, PhaseActivating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
+	case PhaseIdle, PhaseCommitted, PhaseReverted, PhaseDropped:
+		return "", ""
+	}
+	if !tl.known {
+		if s.Now.Sub(s.Since) <= s.lost() {
+			return "", ""
+		}
+		return HoldMembers, "its list of agents is not known"
+	}
+	if tl.Silent > tl.tolerates(plan) {
+		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s", agents(tl.Silent), s.lost(), tl.tolerates(plan), s.silentNames(r))
+	}
+	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
+		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline)
+	}
+	return "", ""
+}
+
+func agents(n int) string {
+	if n == 1 {
+		return "1 agent"
+	}
+	return fmt.Sprintf("%d agents", n)
+}
+
+// silentNames names the first few silent agents.
+func (s State) silentNames(r wire.Region) string {
+	names, n := "", 0
+	for _, a := range s.View.Members[r].Agents {
+		if a.Drained || s.presence(a) != silent {
+			continue
+		}
+		if n++; n > 5 {
+			return names + ", …"
+		}
+		if n > 1 {
+			names += ", "
+		}
+		names += string(a.ID)
+	}
+	return names
+}

@@ -1,0 +1,137 @@
+package rollout
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+func (t *turn) members(e Members) {
+	old := t.s.View.Members[e.Region]
+	m := &Membership{First: t.s.Now}
+	if old != nil {
+		m.First = old.First
+	}
+	for _, l := range e.Agents {
+		a := &Agent{ID: l.ID, Seen: t.s.Now, key: keyOf(l.ID)}
+		if known := old.find(l.ID); known != nil {
+			c := *known
+			a = &c
+		} else if t.s.Rollout != nil {
+			a.score = wire.ScoreOf(t.s.Rollout.Seed, a.ID)
+		}
+		a.Drained = l.Drained
+		m.Agents = append(m.Agents, a)
+	}
+	slices.SortFunc(m.Agents, func(a, b *Agent) int { return cmp.Compare(a.ID, b.ID) })
+	m.Agents = slices.CompactFunc(m.Agents, func(a, b *Agent) bool { return a.ID == b.ID })
+	t.seat(e.Region, m)
+}
+
+func (t *turn) seat(r wire.Region, m *Membership) {
+	t.s.View.Members = maps.Clone(t.s.View.Members)
+	if t.s.View.Members == nil {
+		t.s.View.Members = make(map[wire.Region]*Membership)
+	}
+	t.s.View.Members[r] = m
+}
+
+// index returns where the agent is, or would be.
+func (m *Membership) index(id wire.AgentID) (int, bool) {
+	return slices.BinarySearchFunc(m.Agents, id, func(a *Agent, id wire.AgentID) int { return cmp.Compare(a.ID, id) })
+}
+
+func (m *Membership) find(id wire.AgentID) *Agent {
+	if m == nil {
+		return nil
+	}
+	if i, ok := m.index(id); ok {
+		return m.Agents[i]
+	}
+	return nil
+}
+
+// reported takes a report in, and returns whether it says anything new.
+func (t *turn) reported(e Reported) bool {
+	m := t.s.View.Members[e.Region]
+	old := m.find(e.Agent)
+	if old == nil {
+		return false
+	}
+	at := cmp.Or(cmp.Compare(e.Incarnation, old.Incarnation), cmp.Compare(e.Sequence, old.Sequence))
+	if old.Report != nil && at < 0 || old.Report != nil && at == 0 && !e.Stored.After(old.Stored) {
+		return false
+	}
+	a := *old
+	a.Report, a.Stored = &e.Report, e.Stored
+	a.Incarnation, a.Sequence, a.Desired = e.Incarnation, e.Sequence, e.Desired
+	agents := slices.Clone(m.Agents)
+	i, _ := m.index(e.Agent)
+	agents[i] = &a
+	t.seat(e.Region, &Membership{m.First, agents})
+
+	was, is := t.s.presence(old), t.s.presence(&a)
+	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && sameProgress(old.Report, a.Report) {
+		return false
+	}
+	if rr, known := t.s.Regions[e.Region]; known {
+		t.note(e.Region, rr, &a)
+		rr = t.s.Regions[e.Region]
+		if was == silent && is == live && rr.Hold == nil && rr.Next != nil && !confirmed(&a, rr.epoch()) {
+			rr.Returned = t.s.Now
+			t.set(e.Region, rr)
+		}
+	}
+	return true
+}
+
+// note keeps what later purges of the region depend on, across restarts: what its caches
+// may hold, and whether an agent switched after the purge that was to follow it.
+func (t *turn) note(r wire.Region, rr RegionRecord, a *Agent) {
+	run := a.Report.Running
+	if run != nil {
+		rr.Served = withDigest(rr.Served, run.Digest)
+	}
+	if rr.Purge != nil && rr.Phase != PhaseActivating && rr.Phase != PhaseReverting {
+		switch {
+		case run == nil || run.Epoch < rr.Purge.Epoch:
+			rr.Covered = rr.Covered.without(a.key)
+		case confirmed(a, rr.Purge.Epoch) && !rr.Covered.has(a.key):
+			rr.Late = true
+		}
+	}
+	t.set(r, rr)
+}
+
+func sameProgress(a, b *wire.AppReport) bool {
+	running := func(r *wire.AppReport) wire.Running {
+		if r.Running == nil {
+			return wire.Running{}
+		}
+		return wire.Running{Epoch: r.Running.Epoch, Digest: r.Running.Digest, State: r.Running.State, Error: r.Running.Error}
+	}
+	next := func(r *wire.AppReport) wire.Progress {
+		if r.Next == nil {
+			return wire.Progress{}
+		}
+		return *r.Next
+	}
+	return running(a) == running(b) && next(a) == next(b)
+}
+
+// rescore gives every agent its score for the rollout that has just begun.
+func (t *turn) rescore() {
+	members := make(map[wire.Region]*Membership, len(t.s.View.Members))
+	for r, m := range t.s.View.Members {
+		agents := make([]*Agent, len(m.Agents))
+		for i, a := range m.Agents {
+			c := *a
+			c.score = wire.ScoreOf(t.s.Rollout.Seed, a.ID)
+			agents[i] = &c
+		}
+		members[r] = &Membership{m.First, agents}
+	}
+	t.s.View.Members = members
+}

@@ -1,0 +1,133 @@
+package rollout
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// open reports whether the round is neither verified nor given up.
+func (p *PurgeRecord) open() bool { return p.Verified.IsZero() && p.Failed == "" }
+
+// requestPurge asks for the next round of the epoch that all agents of the region have just
+// confirmed, or had confirmed when late ones followed.
+func (t *turn) requestPurge(r wire.Region, why string) {
+	rr := t.s.Regions[r]
+	epoch, round, to := rr.epoch(), 1, wire.Digest{}
+	switch rr.Phase {
+	case PhasePurging, PhaseRepurging, PhaseBaking:
+		to = rr.Next.Digest
+	default:
+		epoch, to = rr.Purge.Epoch, rr.Purge.To
+	}
+	if rr.Purge != nil && rr.Purge.Epoch == epoch {
+		round = rr.Purge.Round + 1
+	}
+	from := slices.DeleteFunc(slices.Clone(rr.Served), func(d wire.Digest) bool { return d == to })
+	if len(from) == 0 && !rr.Previous.IsZero() && rr.Previous != to {
+		from = append(from, rr.Previous)
+	}
+	slices.SortFunc(from, func(a, b wire.Digest) int { return bytes.Compare(a[:], b[:]) })
+	rr.Purge = &PurgeRecord{Epoch: epoch, Round: round, From: from, To: to, Requested: t.s.Now}
+	rr.Covered, rr.Late = t.s.confirmedAt(r, epoch), false
+	t.set(r, rr)
+	inputs := map[string]string{"epoch": epoch.String(), "round": fmt.Sprint(round), "to": to.String(), "covered": fmt.Sprint(rr.Covered.Len())}
+	for i, d := range from {
+		inputs[fmt.Sprintf("from%d", i+1)] = d.String()
+	}
+	t.decide(KindPurge, r, inputs, "purging %s, round %d: %s", r, round, why)
+}
+
+// confirmedAt returns the agents, drained ones included, that confirmed the epoch.
+func (s State) confirmedAt(r wire.Region, e wire.Epoch) AgentSet {
+	var keys []agentKey
+	if m := s.View.Members[r]; m != nil {
+		for _, a := range m.Agents {
+			if confirmed(a, e) {
+				keys = append(keys, a.key)
+			}
+		}
+	}
+	return newAgentSet(keys)
+}
+
+// purgeLate asks for a further round after agents that switched when the region's purge was
+// already on its way. During an activation it waits for the purge that will follow anyway.
+func (t *turn) purgeLate(r wire.Region) {
+	rr := t.s.Regions[r]
+	if !rr.Late || rr.Purge == nil || rr.Purge.Verified.IsZero() || rr.Phase == PhaseActivating || rr.Phase == PhaseReverting {
+		return
+	}
+	t.requestPurge(r, "an agent switched after the last purge was requested")
+}
+
+func (t *turn) purgeVerified(e PurgeVerified) {
+	rr := t.s.Regions[e.Region]
+	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
+		return
+	}
+	p := *rr.Purge
+	p.Verified = t.s.Now
+	rr.Purge = &p
+	rr.Served = t.s.servedAfter(e.Region, rr)
+	phase := rr.Phase
+	if phase == PhasePurging {
+		rr.Phase = PhaseBaking
+	}
+	if phase == PhasePurging || phase == PhaseRepurging {
+		rr.Times.Barrier = t.s.Now
+	}
+	t.set(e.Region, rr)
+	inputs := map[string]string{"epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round), "took": t.s.Now.Sub(p.Requested).String()}
+	t.decide(KindBarrier, e.Region, inputs, "purge round %d of %s is verified", e.Round, e.Region)
+	if phase == PhaseRepurging {
+		t.commit(e.Region)
+	}
+}
+
+// servedAfter returns what the region may still serve once its purge is verified: while any
+// agent has not switched, everything it might come back with.
+func (s State) servedAfter(r wire.Region, rr RegionRecord) []wire.Digest {
+	m := s.View.Members[r]
+	if m == nil || rr.Phase == PhaseActivating || rr.Phase == PhaseReverting {
+		return rr.Served
+	}
+	for _, a := range m.Agents {
+		if !rr.Covered.has(a.key) {
+			return rr.Served
+		}
+	}
+	return []wire.Digest{rr.Purge.To}
+}
+
+func (t *turn) purgeFailed(e PurgeFailed) {
+	rr := t.s.Regions[e.Region]
+	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
+		return
+	}
+	p := *rr.Purge
+	p.Failed = wire.Clip(cmp.Or(e.Reason, "no reason given"))
+	rr.Purge = &p
+	t.set(e.Region, rr)
+	inputs := map[string]string{"region": string(e.Region), "epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round)}
+	if ro := t.s.active(); ro != nil && ro.Halt == "" && rr.Phase != PhaseIdle {
+		t.halt(inputs, "purge round %d of %s failed: %s", e.Round, e.Region, p.Failed)
+		return
+	}
+	t.decide(KindHold, e.Region, inputs, "purge round %d of %s failed, resume to try again: %s", e.Round, e.Region, p.Failed)
+}
+
+// maxServed bounds what a region's caches are remembered to hold.
+const maxServed = 64
+
+// withDigest appends d, once; the oldest go beyond maxServed.
+func withDigest(list []wire.Digest, d wire.Digest) []wire.Digest {
+	if d.IsZero() || slices.Contains(list, d) {
+		return list
+	}
+	list = append(slices.Clone(list), d)
+	return list[max(0, len(list)-maxServed):]
+}

@@ -1,0 +1,122 @@
+package rollout
+
+import (
+	"fmt"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// takeBack turns the rollout round, to end as ending. Regions of the current wave that
+// ordered activation go back to what they ran, at a new, higher epoch; with all, so do the
+// regions already committed. Regions that only staged drop the order.
+func (t *turn) takeBack(ending RolloutStatus, all bool) {
+	ro := t.own()
+	ro.Ending, ro.Halt, ro.Paused = ending, "", false
+	for _, w := range ro.Plan.Waves {
+		for _, r := range w.Regions {
+			rr := t.s.Regions[r]
+			switch rr.Phase {
+			case PhaseStaging:
+				rr.Phase, rr.Next, rr.Hold, rr.Acked = PhaseDropped, nil, nil, nil
+				t.set(r, rr)
+			case PhaseActivating, PhasePurging, PhaseBaking:
+				old := wire.Target{}
+				if rr.Committed != nil {
+					old = *rr.Committed
+				}
+				t.revert(r, old)
+			case PhaseCommitted:
+				if all {
+					t.revert(r, ro.Before[r])
+				}
+			case PhaseIdle, PhaseReverting, PhaseRepurging, PhaseReverted, PhaseDropped:
+			}
+		}
+	}
+}
+
+// revert orders the old content at a new epoch. A purge under way for the epoch that is
+// left means nothing any more.
+func (t *turn) revert(r wire.Region, old wire.Target) {
+	rr := t.s.Regions[r]
+	if old.Digest.IsZero() {
+		t.stuck(r)
+		return
+	}
+	bad := rr.epoch()
+	rr.LastEpoch = t.s.nextEpoch(r)
+	old.Epoch = rr.LastEpoch
+	rr.Next = &wire.Transit{
+		Target: old, Phase: wire.PhaseActivate, Healthy: t.s.Rollout.Plan.Healthy,
+		Cohort: wire.Cohort{Seed: t.s.Rollout.Seed},
+	}
+	rr.Phase, rr.Step, rr.Ladder, rr.Acked, rr.Hold = PhaseReverting, 0, nil, nil, nil
+	rr.Purge, rr.Covered, rr.Late = nil, nil, false
+	rr.Served = withDigest(rr.Served, old.Digest)
+	rr.Times = Times{Ordered: t.s.Now, Activated: t.s.Now}
+	t.issue(&rr)
+	t.set(r, rr)
+	inputs := map[string]string{"bad_epoch": bad.String(), "digest": old.Digest.String()}
+	t.decide(KindRevert, r, inputs, "%s goes back to %s at epoch %d", r, old.Version, old.Epoch)
+}
+
+// stuck ends what is under way in a region that has nothing to go back to.
+func (t *turn) stuck(r wire.Region) {
+	rr := t.s.Regions[r]
+	t.own().Ending = StatusFailed
+	reason := fmt.Sprintf("cannot revert %s: it ran nothing before; agents that switched keep what they run until the next rollout", r)
+	if rr.Phase != PhaseCommitted {
+		rr.Phase, rr.Next, rr.Ladder, rr.Acked, rr.Hold = PhaseDropped, nil, nil, nil, nil
+		rr.Purge, rr.Covered, rr.Late = nil, nil, false
+		t.set(r, rr)
+	}
+	t.decide(KindRevert, r, nil, "%s", reason)
+}
+
+// backward moves every reverting region. There is one attempt: failures on the way back
+// make it wait for an operator.
+func (t *turn) backward(focus wire.Region) {
+	t.judge(focus)
+	ro := t.s.Rollout
+	done := true
+	for _, w := range ro.Plan.Waves {
+		for _, r := range w.Regions {
+			switch t.s.Regions[r].Phase {
+			case PhaseReverting, PhaseRepurging:
+			default:
+				continue
+			}
+			done = false
+			if focus != "" && r != focus {
+				continue
+			}
+			tl := t.s.tally(r)
+			t.hold(r, tl)
+			if t.s.Regions[r].Phase == PhaseReverting && t.s.Rollout.Halt == "" && tl.known && tl.waiting == 0 {
+				t.widen(r, tl)
+			}
+		}
+	}
+	if done {
+		t.end(ro.Ending)
+	}
+}
+
+// nextEpoch returns an epoch above all that was ever ordered or reported. Reports count
+// because a controller may have lost its storage; they are believed within reason.
+func (s State) nextEpoch(r wire.Region) wire.Epoch {
+	const reason = 1 << 20
+	last := s.Regions[r].LastEpoch
+	highest := last
+	if m := s.View.Members[r]; m != nil {
+		for _, a := range m.Agents {
+			if a.Report == nil || a.Report.Running == nil {
+				continue
+			}
+			if e := a.Report.Running.Epoch; e > highest && e-last < reason {
+				highest = e
+			}
+		}
+	}
+	return highest + 1
+}

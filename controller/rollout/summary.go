@@ -1,0 +1,121 @@
+package rollout
+
+import (
+	"slices"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// Status derives the summary of an app.
+func Status(s State) Summary {
+	sum := Summary{App: s.App, Revision: s.Revision, At: s.Now}
+	all := wire.Keys(s.View.Members)
+	all = append(all, wire.Keys(s.Regions)...)
+	slices.Sort(all)
+	for _, r := range slices.Compact(all) {
+		sum.Regions = append(sum.Regions, s.summarise(r))
+	}
+	ro := s.Rollout
+	if ro == nil {
+		return sum
+	}
+	rs := &RolloutSummary{
+		ID: ro.ID, By: ro.By, Undoes: ro.Undoes, Version: ro.Target.Version, Digest: ro.Target.Digest,
+		Status: ro.Status, Reason: s.reason(), Wave: ro.Wave, Started: ro.Started, Ended: ro.Ended,
+	}
+	for i, w := range ro.Plan.Waves {
+		ws := WaveSummary{State: "current", Strategy: w.Strategy}
+		if i < ro.Wave || ro.Status == StatusDone {
+			ws.State = "passed"
+		} else if i > ro.Wave {
+			ws.State = "waiting"
+		}
+		for _, r := range w.Regions {
+			ws.Regions = append(ws.Regions, s.summarise(r))
+		}
+		rs.Waves = append(rs.Waves, ws)
+	}
+	sum.Rollout = rs
+	return sum
+}
+
+// reason returns why the rollout waits or went back: the halt, the first hold, or the
+// decision that turned it round.
+func (s State) reason() string {
+	ro := s.Rollout
+	if ro.Halt != "" {
+		return ro.Halt
+	}
+	if !ro.Status.Ended() {
+		for i, w := range ro.Plan.Waves {
+			for _, r := range w.Regions {
+				if h := s.Regions[r].Hold; h != nil && (i == ro.Wave || ro.Ending != "") {
+					return string(r) + ": " + h.Reason
+				}
+			}
+		}
+	}
+	if ro.Ending == "" && !ro.Paused {
+		return ""
+	}
+	for _, d := range slices.Backward(ro.Decisions) {
+		switch {
+		case ro.Ending != "" && d.Region == "" && (d.Kind == KindRevert || d.Kind == KindAbort), ro.Ending == "" && d.Kind == KindPause:
+			return d.Reason
+		}
+	}
+	return ""
+}
+
+func (s State) summarise(r wire.Region) RegionSummary {
+	rr := s.Regions[r]
+	sum := RegionSummary{
+		Region: r, Phase: rr.Phase, Epoch: rr.epoch(), Counts: s.tally(r).Counts,
+		Purge: rr.Purge, Hold: rr.Hold, Times: rr.Times,
+	}
+	if rr.Committed != nil {
+		sum.Running = rr.Committed.Version
+	}
+	if rr.Next != nil {
+		sum.Next = rr.Next.Version
+		if rr.Phase == PhaseActivating {
+			sum.Steps = len(rr.steps(s.Rollout.Plan.waveOf(r)))
+			sum.Step = rr.Step + 1
+		}
+	}
+	if m := s.View.Members[r]; m != nil {
+		for _, a := range m.Agents {
+			sum.Agents = append(sum.Agents, s.agent(m, rr, a))
+		}
+	}
+	return sum
+}
+
+func (s State) agent(m *Membership, rr RegionRecord, a *Agent) AgentSummary {
+	sum := AgentSummary{ID: a.ID, InCohort: inCohort(rr, a), Stored: a.Stored, State: "idle"}
+	if a.Report != nil {
+		sum.Plane = a.Report.Plane
+		if n := a.Report.Next; n != nil && n.Epoch == rr.epoch() {
+			sum.State, sum.Error = string(n.State), n.Error
+		}
+		if run := a.Report.Running; run != nil {
+			sum.Version, sum.Epoch = run.Version, run.Epoch
+			if run.Epoch == rr.epoch() {
+				sum.State, sum.Error = string(run.State), run.Error
+			}
+		}
+	}
+	switch p := s.presence(a); {
+	case a.Drained:
+		sum.State = "drained"
+	case p == silent:
+		sum.State = "silent"
+	case p == waiting:
+		sum.State = "waiting"
+	default:
+		if reason := s.failed(m, rr, a); reason != "" {
+			sum.State, sum.Error = "failed", reason
+		}
+	}
+	return sum
+}

@@ -1,0 +1,203 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// presence is what we know of an agent's being there.
+type presence int
+
+const (
+	live    presence = iota // reported lately
+	waiting                 // not heard of since it was named: too early to say
+	silent                  // unknown
+)
+
+func (s State) presence(a *Agent) presence {
+	switch {
+	case a.Report != nil && s.Now.Sub(a.Stored) <= s.lost():
+		return live
+	case a.Report == nil && s.Now.Sub(a.Seen) <= s.lost():
+		return waiting
+	}
+	return silent
+}
+
+// confirmed reports whether the agent serves the epoch, read back live and healthy.
+func confirmed(a *Agent, e wire.Epoch) bool {
+	if a.Report == nil || a.Report.Running == nil {
+		return false
+	}
+	r := a.Report.Running
+	return r.Epoch == e && r.Error == "" && (r.State == wire.StateConfirmed || r.State == wire.StateCommitted)
+}
+
+// switched reports whether the agent serves the epoch at all.
+func switched(a *Agent, e wire.Epoch) bool {
+	return a.Report != nil && a.Report.Running != nil && a.Report.Running.Epoch == e
+}
+
+// staged reports whether the agent has the content of the epoch validated, or further.
+func staged(a *Agent, e wire.Epoch) bool {
+	if switched(a, e) {
+		return true
+	}
+	if a.Report == nil || a.Report.Next == nil || a.Report.Next.Epoch != e {
+		return false
+	}
+	switch a.Report.Next.State {
+	case wire.StateStaged, wire.StateArmed, wire.StateSwitching:
+		return true
+	}
+	return false
+}
+
+// failure is an agent that failed, and how.
+type failure struct {
+	agent  wire.AgentID
+	reason string
+}
+
+// tally is how the agents of a region stand. In its counts, an agent that failed is neither
+// staged, confirmed nor in flight.
+type tally struct {
+	Counts
+	known    bool // the member list is
+	serving  int
+	waiting  int
+	failed   int       // live ones of Failed
+	failures []failure // not acknowledged
+}
+
+// tally counts a region's agents.
+func (s State) tally(r wire.Region) tally {
+	m, rr := s.View.Members[r], s.Regions[r]
+	tl := tally{known: m != nil}
+	if m == nil {
+		return tl
+	}
+	for _, a := range m.Agents {
+		tl.Total++
+		if a.Drained {
+			tl.Drained++
+			continue
+		}
+		tl.serving++
+		p := s.presence(a)
+		switch p {
+		case silent:
+			tl.Silent++
+		case waiting:
+			tl.waiting++
+		case live:
+			tl.Live++
+		}
+		if reason := s.failed(m, rr, a); reason != "" {
+			tl.Failed++
+			if _, acked := slices.BinarySearch(rr.Acked, a.ID); !acked {
+				tl.failures = append(tl.failures, failure{a.ID, reason})
+			}
+			tl.failed += one(p == live)
+			tl.InCohort += one(p == live && inCohort(rr, a))
+			continue
+		}
+		if p != live {
+			continue
+		}
+		e := rr.epoch()
+		in, conf := inCohort(rr, a), confirmed(a, e)
+		tl.Staged += one(staged(a, e))
+		tl.Active += one(switched(a, e))
+		tl.Confirmed += one(conf)
+		tl.InCohort += one(in)
+		tl.InFlight += one(in && !conf)
+	}
+	return tl
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// tolerates reports how many silent agents may be left behind.
+func (tl tally) tolerates(p Plan) int { return p.MaxUnreachable.Floor(tl.serving) }
+
+// inCohort reports whether the agent may switch. It compares the score kept for the
+// rollout's seed, which is the seed of every order of the rollout.
+func inCohort(rr RegionRecord, a *Agent) bool {
+	if rr.Next == nil || rr.Next.Phase != wire.PhaseActivate {
+		return false
+	}
+	_, named := slices.BinarySearch(rr.Next.Cohort.Named, a.ID)
+	return named || a.score <= rr.Next.Cohort.CutOff
+}
+
+// failed returns how the agent failed at the region's epoch, or "". A silent agent has not
+// failed by being silent, and neither has one that is back for less than the deadline.
+func (s State) failed(m *Membership, rr RegionRecord, a *Agent) string {
+	e := rr.epoch()
+	if e == 0 || a.Report == nil {
+		return ""
+	}
+	if n := a.Report.Next; n != nil && n.Epoch == e && (n.State == wire.StateFailed || n.State == wire.StateReverted) {
+		return fmt.Sprintf("%s: %s", n.State, n.Error)
+	}
+	if switched(a, e) && a.Report.Running.Error != "" {
+		return "unhealthy: " + a.Report.Running.Error
+	}
+	ro := s.active()
+	if ro == nil || rr.Next == nil || s.presence(a) != live {
+		return ""
+	}
+	since, what := rr.Times.Ordered, "stage"
+	done := staged(a, e)
+	if rr.Next.Phase == wire.PhaseActivate {
+		if !inCohort(rr, a) {
+			return ""
+		}
+		since, what, done = rr.orderedAt(a.score), "confirm", confirmed(a, e)
+	}
+	if a.Seen.After(m.First) {
+		since = later(since, a.Seen)
+	}
+	since = later(since, rr.Returned)
+	if !done && s.Now.Sub(since) >= ro.Plan.Deadline.Std() {
+		return fmt.Sprintf("did not %s within %s", what, ro.Plan.Deadline)
+	}
+	return ""
+}
+
+// epoch returns the epoch that matters in the region now.
+func (rr RegionRecord) epoch() wire.Epoch {
+	switch {
+	case rr.Next != nil:
+		return rr.Next.Epoch
+	case rr.Committed != nil:
+		return rr.Committed.Epoch
+	}
+	return 0
+}
+
+// orderedAt returns since when an agent of the score may switch.
+func (rr RegionRecord) orderedAt(score wire.Score) time.Time {
+	for _, rung := range rr.Ladder {
+		if score <= rung.CutOff {
+			return rung.At
+		}
+	}
+	return rr.Issued
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
