@@ -12,11 +12,14 @@ import (
 // agentSubs bounds the subscriptions of an agent: its inbox, notes, beacons, and room.
 const agentSubs = 32
 
+// account is one account as servers are told of it.
+type account struct{ name, key, token string }
+
 // claims are the signed statements that a server is configured with.
 type claims struct {
-	operator *jwt.OperatorClaims
-	// encoded
-	operatorJWT, systemJWT, controlJWT, edgeJWT string
+	operator    *jwt.OperatorClaims
+	operatorJWT string
+	accounts    []account
 }
 
 // claims makes them anew from the keys: nothing but keys and revocations is kept.
@@ -30,14 +33,12 @@ func (k *Keys) claims() (*claims, error) {
 	}
 	system := jwt.NewAccountClaims(public(k.system))
 	system.Name = wire.AccountSystem
-	if c.systemJWT, err = encode(system, k); err != nil {
-		return nil, err
-	}
-	if c.controlJWT, err = encode(k.controlClaims(), k); err != nil {
-		return nil, err
-	}
-	if c.edgeJWT, err = encode(k.edgeClaims(), k); err != nil {
-		return nil, err
+	for _, a := range []*jwt.AccountClaims{system, k.controlClaims(), k.edgeClaims()} {
+		token, err := encode(a, k)
+		if err != nil {
+			return nil, err
+		}
+		c.accounts = append(c.accounts, account{a.Name, a.Subject, token})
 	}
 	return c, nil
 }

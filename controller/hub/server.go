@@ -83,8 +83,8 @@ func options(cfg Config, keys *Keys) (*server.Options, *server.MemAccResolver, e
 		return nil, nil, err
 	}
 	resolver := &server.MemAccResolver{}
-	for key, token := range map[string]string{public(keys.system): c.systemJWT, public(keys.control): c.controlJWT, public(keys.edge): c.edgeJWT} {
-		if err := resolver.Store(key, token); err != nil {
+	for _, a := range c.accounts {
+		if err := resolver.Store(a.key, a.token); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -139,8 +139,8 @@ func (s *Server) Revoke(publicKey string) error {
 	if err != nil {
 		return fmt.Errorf("cannot revoke %s: %w", publicKey, err)
 	}
-	for key, token := range map[string]string{public(s.keys.control): c.controlJWT, public(s.keys.edge): c.edgeJWT} {
-		if err := s.update(key, token); err != nil {
+	for _, a := range c.accounts {
+		if err := s.update(a); err != nil {
 			return fmt.Errorf("cannot revoke %s: %w", publicKey, err)
 		}
 	}
@@ -148,19 +148,19 @@ func (s *Server) Revoke(publicKey string) error {
 }
 
 // update replaces the claims of an account.
-func (s *Server) update(account, token string) error {
-	if err := s.resolver.Store(account, token); err != nil {
+func (s *Server) update(a account) error {
+	if err := s.resolver.Store(a.key, a.token); err != nil {
 		return err
 	}
-	a, err := s.ns.LookupAccount(account)
+	running, err := s.ns.LookupAccount(a.key)
 	if err != nil {
 		return err
 	}
-	decoded, err := jwt.DecodeAccountClaims(token)
+	decoded, err := jwt.DecodeAccountClaims(a.token)
 	if err != nil {
 		return err
 	}
-	s.ns.UpdateAccountClaims(a, decoded)
+	s.ns.UpdateAccountClaims(running, decoded)
 	return nil
 }
 

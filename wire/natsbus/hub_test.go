@@ -99,3 +99,17 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+// until repeats check until it returns nil.
+func until(t *testing.T, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
