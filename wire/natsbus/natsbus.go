@@ -20,7 +20,7 @@
 // # Bounds
 //
 // A read or a report is tried again for at most 10 s, a write of the controller for at
-// most 20 s, one attempt takes at most 4 s; the caller's context may cut all of them
+// most 20 s, one attempt of an agent takes at most 4 s, of a controller 2 s; the caller's context may cut all of them
 // short. What arrives is measured against the limits of package wire before anything
 // looks into it.
 package natsbus
