@@ -120,19 +120,18 @@ func (c *Controller) Enroll(ctx context.Context, req EnrollRequest, by string) (
 	if req.Key == (wire.PublicKey{}) {
 		return Enrolment{}, fmt.Errorf("%w: key is missing", ErrInvalid)
 	}
-	if c.cfg.Mint == nil {
+	if c.cfg.Enroll == nil {
 		return Enrolment{}, fmt.Errorf("%w: this controller does not hold the keys to make credentials", ErrConflict)
 	}
 	_, err := do(ctx, c, func() (struct{}, error) { return struct{}{}, c.enroll(req, by) })
 	if err != nil {
 		return Enrolment{}, err
 	}
-	creds, err := c.cfg.Mint(req.Region, req.Agent)
+	e, err := c.cfg.Enroll(req.Region, req.Agent)
 	if err != nil {
 		return Enrolment{}, fmt.Errorf("cannot make credentials for %s: %w", req.Agent, err)
 	}
-	e := c.cfg.Enrol
-	e.Region, e.Agent, e.Creds, e.Root = req.Region, req.Agent, string(creds), c.cfg.Trust.Envelope()
+	e.Region, e.Agent, e.Root = req.Region, req.Agent, c.cfg.Trust.Envelope()
 	return e, nil
 }
 

@@ -13,18 +13,19 @@ import (
 
 // Config is what a controller needs.
 type Config struct {
-	Dir      string                                          // for controller.db; made if missing. Required
-	Bus      wire.ControllerBus                              // closed by its owner. Required
-	Trust    *wire.Trust                                     // Required
-	Key      wire.PrivateKey                                 // in the root's controller role. Required
-	Regions  map[wire.Region]RegionConfig                    // region → where its content is cached. Required
-	Purgers  []cdn.Purger                                    // the providers the regions name
-	Mint     func(wire.Region, wire.AgentID) ([]byte, error) // makes an agent's NATS credentials; nil: none are handed out
-	Enrol    Enrolment                                       // what every agent is told at enrolment
-	Replicas int                                             // of the streams, 1 or 3; default 1
-	Lost     time.Duration                                   // an agent silent for this long is unknown; default 30 s
-	Tick     time.Duration                                   // how often time passes for the engine; default 250 ms
-	Log      *slog.Logger                                    // default: slog.Default()
+	Dir     string                       // for controller.db; made if missing. Required
+	Bus     wire.ControllerBus           // closed by its owner. Required
+	Trust   *wire.Trust                  // Required
+	Key     wire.PrivateKey              // in the root's controller role. Required
+	Regions map[wire.Region]RegionConfig // region → where its content is cached. Required
+	Purgers []cdn.Purger                 // the providers the regions name
+	// Enroll makes what an agent needs to take part; region, agent and root are filled in
+	// afterwards. Nil: this controller enrolls no one.
+	Enroll   func(wire.Region, wire.AgentID) (Enrolment, error)
+	Replicas int           // of the streams, 1 or 3; default 1
+	Lost     time.Duration // an agent silent for this long is unknown; default 30 s
+	Tick     time.Duration // how often time passes for the engine; default 250 ms
+	Log      *slog.Logger  // default: slog.Default()
 }
 
 // RegionConfig says where a region's content is cached and how to see that it is fresh.

@@ -51,7 +51,8 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 rolled back, 4 not allowed,
 		newAuditCommand(c),
 		newTrustCommand(c),
 		newVersionCommand(c),
-		// newControllerCommand(c), newDevCommand(c),
+		newControllerCommand(c),
+		newDevCommand(c),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

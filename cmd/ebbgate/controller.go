@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/controller/hub"
+	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/natsbus"
+)
+
+func newControllerCommand(c *cli) *cobra.Command {
+	var path, level string
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Run the controller",
+		Long: `Run the controller of a fleet: its API, and the NATS server embedded in it unless
+nats.servers names others. "controller init" makes all that it needs.
+
+The log goes to standard error. The API listens on loopback.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return usagef("--log %q is not debug, info, warn or error", level)
+			}
+			cfg, err := loadControllerConfig(path)
+			if err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: l}))
+			return runController(cmd.Context(), cfg, log)
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "controller.yaml", "configuration file")
+	cmd.Flags().StringVar(&level, "log", "info", "debug, info, warn or error")
+	cmd.AddCommand(newControllerInitCommand(c))
+	return cmd
+}
+
+// runController starts everything in the order in which it is needed, NATS, controller,
+// API, and stops it in the reverse order.
+func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (err error) {
+	bus, keys, servers, stop, err := openBus(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+
+	envelope, err := os.ReadFile(filepath.Join(cfg.path(cfg.Keys), "root.json"))
+	if err != nil {
+		return fmt.Errorf("cannot read the root: %w", err)
+	}
+	trust, err := wire.NewTrust(envelope)
+	if err != nil {
+		return fmt.Errorf("cannot trust root.json: %w", err)
+	}
+	key, err := readKey(filepath.Join(cfg.path(cfg.Keys), "controller.key"))
+	if err != nil {
+		return err
+	}
+	purgers, err := cfg.purgers()
+	if err != nil {
+		return err
+	}
+	regions, err := cfg.regions()
+	if err != nil {
+		return err
+	}
+	tokens, err := api.LoadTokens(cfg.path(cfg.Tokens))
+	if err != nil {
+		return err
+	}
+	ctl, err := controller.New(controller.Config{
+		Dir: cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers,
+		Replicas: cfg.NATS.Replicas, Lost: time.Duration(cfg.Lost), Log: log,
+		Enroll: func(r wire.Region, a wire.AgentID) (e controller.Enrolment, err error) {
+			creds, err := keys.MintAgentCreds(a, r)
+			if err != nil {
+				return e, err
+			}
+			e.Creds, e.Servers, e.Seeds = string(creds), servers, cfg.Gossip.Seeds[r]
+			e.GossipKey, err = cfg.gossipKey(r)
+			return e, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ctl.Close()) }()
+
+	srv, err := api.New(api.Config{Controller: ctl, Tokens: tokens, Log: log})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen for the API: %w", err)
+	}
+	log.Info("api listening", "url", "http://"+listener.Addr().String())
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return srv.Serve(listener) })
+	g.Go(func() error {
+		<-ctx.Done()
+		return srv.Close()
+	})
+	g.Go(func() error { return ctl.Run(ctx) })
+	return g.Wait()
+}
+
+// openBus connects to the user's NATS servers, or starts the embedded one and connects to
+// that. The keys make agents' credentials.
+func openBus(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (wire.ControllerBus, *hub.Keys, []string, func(), error) {
+	keys, err := hub.OpenKeys(cfg.path(cfg.NATS.Hub))
+	if err != nil {
+		return nil, nil, nil, nil, fmt.Errorf("cannot open the keys of NATS: %w", err)
+	}
+	servers, stopServer := cfg.NATS.Servers, func() {}
+	if len(servers) == 0 {
+		host, port, err := net.SplitHostPort(cfg.NATS.Listen)
+		number, err2 := strconv.Atoi(port)
+		if err := errors.Join(err, err2); err != nil {
+			return nil, nil, nil, nil, fmt.Errorf("nats.listen: %q is not host:port", cfg.NATS.Listen)
+		}
+		srv, err := hub.Start(hub.Config{Dir: cfg.path(cfg.NATS.Hub), Host: host, Port: number, Logger: log})
+		if err != nil {
+			return nil, nil, nil, nil, err
+		}
+		keys = srv.Keys()
+		servers, stopServer = []string{srv.ClientURL()}, func() {
+			if err := srv.Close(); err != nil {
+				log.Warn("the embedded NATS server did not stop cleanly", "error", err)
+			}
+		}
+	}
+	bus, err := connectBus(ctx, cfg, keys, servers, log)
+	if err != nil {
+		stopServer()
+		return nil, nil, nil, nil, err
+	}
+	told := servers
+	if len(cfg.NATS.Advertise) > 0 {
+		told = cfg.NATS.Advertise
+	}
+	return bus, keys, told, func() { bus.Close(); stopServer() }, nil
+}
+
+func connectBus(ctx context.Context, cfg *controllerConfig, keys *hub.Keys, servers []string, log *slog.Logger) (wire.ControllerBus, error) {
+	conn := natsbus.ControllerConfig{Servers: servers, Name: "controller", ReconnectWait: time.Second, Logger: log}
+	if cfg.NATS.Creds != "" {
+		conn.CredsFile = cfg.path(cfg.NATS.Creds)
+	} else {
+		creds, err := keys.MintControllerCreds(conn.Name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot make the controller's credentials: %w", err)
+		}
+		conn.Creds = creds
+	}
+	return natsbus.ConnectController(ctx, conn)
+}

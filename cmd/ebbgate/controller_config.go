@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/cdn/cloudflare"
+	"github.com/ebbgate/ebbgate/cdn/fastly"
+	"github.com/ebbgate/ebbgate/cdn/varnish"
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// controllerConfig is controller.yaml. Relative paths are relative to the file.
+type controllerConfig struct {
+	Listen    string                       `yaml:"listen"` // of the API, host:port; default 127.0.0.1:7420
+	State     string                       `yaml:"state"`  // directory; default "state"
+	Keys      string                       `yaml:"keys"`   // directory of root.json and controller.key; default "."
+	Tokens    string                       `yaml:"tokens"` // token file; default "tokens"
+	NATS      natsConfig                   `yaml:"nats"`
+	Lost      wire.Duration                `yaml:"lost"` // an agent silent for this long is unknown; default 30s
+	Gossip    gossipConfig                 `yaml:"gossip"`
+	Providers map[string]providerConfig    `yaml:"providers"` // name → account
+	Regions   map[wire.Region]regionConfig `yaml:"regions"`
+
+	dir string // of the file
+}
+
+// natsConfig chooses between the embedded server and servers of the user's own.
+type natsConfig struct {
+	Hub     string   `yaml:"hub"`     // directory of the NATS keys, and of the embedded server's streams; default "hub"
+	Listen  string   `yaml:"listen"`  // of the embedded server; default 127.0.0.1:4222
+	Servers []string `yaml:"servers"` // own servers instead: URLs
+	Creds   string   `yaml:"creds"`   // credentials of this controller there; default: made from hub
+	// Replicas of the streams on own servers: 1 or 3.
+	Replicas int `yaml:"replicas"`
+	// Advertise is what agents are told to connect to; default: the servers above.
+	Advertise []string `yaml:"advertise"`
+}
+
+type gossipConfig struct {
+	Key   string                   `yaml:"key"`   // file of 32 bytes in base64, from which the regions' keys follow; default: no gossip
+	Seeds map[wire.Region][]string `yaml:"seeds"` // region → host:port of some agents
+}
+
+// providerConfig is one account at one provider.
+type providerConfig struct {
+	Kind      string              `yaml:"kind"`       // fastly, cloudflare or varnish
+	TokenFile string              `yaml:"token_file"` // never the token itself
+	Endpoint  string              `yaml:"endpoint"`   // default: the provider's own
+	Plan      string              `yaml:"plan"`       // cloudflare: free, pro, business or enterprise
+	Groups    map[string][]string `yaml:"groups"`     // varnish: scope → base URLs of its instances
+	Gap       wire.Duration       `yaml:"gap"`        // varnish: before the second purge, at least the longest origin fetch
+}
+
+type regionConfig struct {
+	CDN    []controller.CDNTarget `yaml:"cdn"`
+	Probes []vantageConfig        `yaml:"probes"`
+}
+
+type vantageConfig struct {
+	Name    string `yaml:"name"`
+	URL     string `yaml:"url"`
+	Address string `yaml:"address"`
+	Host    string `yaml:"host"`
+}
+
+func loadControllerConfig(path string) (*controllerConfig, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, reason(err))
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &controllerConfig{
+		Listen: "127.0.0.1:7420", State: "state", Keys: ".", Tokens: "tokens",
+		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"}, dir: filepath.Dir(abs),
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(cfg); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %s", path, strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " "))
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return cfg, nil
+}
+
+func (cfg *controllerConfig) validate() error {
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %q is not host:port", cfg.Listen)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("listen: %s is not loopback; the API carries tokens, put a TLS proxy before it", cfg.Listen)
+	}
+	if len(cfg.Regions) == 0 {
+		return errors.New("regions: is empty")
+	}
+	if len(cfg.NATS.Servers) == 0 && (cfg.NATS.Creds != "" || cfg.NATS.Replicas > 1) {
+		return errors.New("nats: creds and replicas need servers")
+	}
+	if r := cfg.NATS.Replicas; r != 0 && r != 1 && r != 3 {
+		return fmt.Errorf("nats.replicas: is %d, want 1 or 3", r)
+	}
+	return nil
+}
+
+// path resolves a path of the file.
+func (cfg *controllerConfig) path(p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(cfg.dir, p)
+}
+
+// purgers makes the clients of every provider, in order of name.
+func (cfg *controllerConfig) purgers() ([]cdn.Purger, error) {
+	var all []cdn.Purger
+	for _, name := range wire.Keys(cfg.Providers) {
+		p, err := cfg.purger(name, cfg.Providers[name])
+		if err != nil {
+			return nil, fmt.Errorf("providers.%s: %w", name, err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func (cfg *controllerConfig) purger(name string, p providerConfig) (cdn.Purger, error) {
+	if p.TokenFile == "" {
+		return nil, errors.New("token_file is missing")
+	}
+	secret, err := os.ReadFile(cfg.path(p.TokenFile))
+	if err != nil {
+		return nil, fmt.Errorf("token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(secret))
+	switch p.Kind {
+	case "fastly":
+		return fastly.New(fastly.Config{Name: name, Token: token, Endpoint: p.Endpoint})
+	case "cloudflare":
+		return cloudflare.New(cloudflare.Config{Name: name, Token: token, Endpoint: p.Endpoint, Plan: cloudflare.Plan(p.Plan)})
+	case "varnish":
+		return varnish.New(varnish.Config{Name: name, Token: token, Groups: p.Groups, Gap: time.Duration(p.Gap)})
+	}
+	return nil, fmt.Errorf("kind %q is not one of fastly, cloudflare, varnish", p.Kind)
+}
+
+// regions converts the regions for the controller.
+func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig, error) {
+	all := make(map[wire.Region]controller.RegionConfig)
+	for _, name := range wire.Keys(cfg.Regions) {
+		r := controller.RegionConfig{CDN: cfg.Regions[name].CDN}
+		if probes := cfg.Regions[name].Probes; len(probes) > 0 {
+			var vantages []cdn.Vantage
+			for _, v := range probes {
+				vantages = append(vantages, cdn.Vantage(v))
+			}
+			var err error
+			if r.Probe, err = cdn.NewProbe(cdn.ProbeConfig{Vantages: vantages}); err != nil {
+				return nil, fmt.Errorf("regions.%s: %w", name, err)
+			}
+		}
+		all[name] = r
+	}
+	return all, nil
+}
+
+// gossipKey derives the key of one region, so that a node that is taken over gives away
+// its own region only.
+func (cfg *controllerConfig) gossipKey(region wire.Region) (string, error) {
+	if cfg.Gossip.Key == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(cfg.path(cfg.Gossip.Key))
+	if err != nil {
+		return "", fmt.Errorf("gossip.key: %w", err)
+	}
+	master, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(master) != 32 {
+		return "", errors.New("gossip.key: the file does not hold 32 bytes in base64")
+	}
+	mac := hmac.New(sha256.New, master)
+	mac.Write([]byte("gossip/" + string(region)))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}
