@@ -13,8 +13,8 @@ const (
 	slowSync = 20 * time.Millisecond // a decision costs one fsync, a rollout some hundreds
 )
 
-// probeSync times fsync where the streams will be, and warns if it is slow.
-func probeSync(dir string, log *slog.Logger) error {
+// probeSync times fsync where the streams will be, and warns if that takes longer than slow.
+func probeSync(dir string, log *slog.Logger, slow time.Duration) error {
 	f, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
 		return err
@@ -33,8 +33,8 @@ func probeSync(dir string, log *slog.Logger) error {
 		took[i] = time.Since(begun)
 	}
 	slices.Sort(took)
-	if median := took[probes/2]; median > slowSync {
-		log.Warn("fsync is slow; every decision waits for one", "dir", dir, "median", median, "want at most", slowSync)
+	if median := took[probes/2]; median > slow {
+		log.Warn("fsync is slow; every decision waits for one", "dir", dir, "median", median, "want at most", slow)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func start(cfg Config) (_ *Server, err error) {
 	if err := os.MkdirAll(cfg.StoreDir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := probeSync(cfg.StoreDir, cfg.Logger); err != nil {
+	if err := probeSync(cfg.StoreDir, cfg.Logger, slowSync); err != nil {
 		return nil, err
 	}
 	opts, resolver, err := options(cfg, keys)
@@ -69,12 +69,28 @@ func start(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{keys: keys, ns: ns, resolver: resolver, lock: lock}
-	ns.SetLoggerV2(&logger{cfg.Logger}, false, false, false)
+	log := &logger{cfg.Logger, make(chan string, 1)}
+	ns.SetLoggerV2(log, false, false, false)
 	ns.Start()
-	if !ns.ReadyForConnections(startTime) {
-		return nil, errors.Join(fmt.Errorf("not ready within %v", startTime), s.Close())
+	if err := ready(ns, log); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// ready waits until clients can connect.
+func ready(ns *server.Server, log *logger) error {
+	for deadline := time.Now().Add(startTime); !ns.ReadyForConnections(50 * time.Millisecond); {
+		select {
+		case reason := <-log.fatal:
+			return errors.New(reason)
+		default:
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not ready within %v", startTime)
+		}
+	}
+	return nil
 }
 
 func options(cfg Config, keys *Keys) (*server.Options, *server.MemAccResolver, error) {
