@@ -94,6 +94,9 @@ func (w *app) progress(order wire.Order, steps []plan.Step) *wire.Progress {
 	p := &wire.Progress{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, State: wire.StateStaging}
 	f, failed := w.failed[t.Digest]
 	switch mark, bad := st.Forbids(*t); {
+	case bad && st.Back != nil:
+		// Not taken back yet: the data plane may still serve it.
+		p.State, p.Error = wire.StateSwitching, wire.Clip(mark.Reason)
 	case bad:
 		p.State, p.Error = mark.State, wire.Clip(mark.Reason)
 	case failed && f.permanent:
