@@ -113,7 +113,7 @@ func (t *turn) markStaged(r wire.Region, tl tally) {
 	}
 	rr.Times.Staged = t.s.Now
 	t.set(r, rr)
-	t.decide(KindStage, r, countInputs(tl), "all %d live agents of %s have %s staged", tl.Live, r, rr.Next.Version)
+	t.decide(KindStage, r, countInputs(tl), "%d of %d live agents of %s have %s staged, %d failed", tl.Staged, tl.Live, r, rr.Next.Version, tl.failed)
 }
 
 // allStaged reports whether every agent has it staged but for those that may be left behind.

@@ -79,12 +79,23 @@ func (t *turn) reported(e Reported) bool {
 	if rr, known := t.s.Regions[e.Region]; known {
 		t.note(e.Region, rr, &a)
 		rr = t.s.Regions[e.Region]
-		if was == silent && is == live && rr.Hold == nil && rr.Next != nil && !confirmed(&a, rr.epoch()) {
+		if was == silent && is == live && rr.awaits(&a) {
 			rr.Returned = t.s.Now
 			t.set(e.Region, rr)
 		}
 	}
 	return true
+}
+
+// awaits reports whether a deadline runs for the agent.
+func (rr RegionRecord) awaits(a *Agent) bool {
+	switch {
+	case rr.Next == nil:
+		return false
+	case rr.Next.Phase == wire.PhaseStage:
+		return !staged(a, rr.Next.Epoch)
+	}
+	return inCohort(rr, a) && !confirmed(a, rr.Next.Epoch)
 }
 
 // note keeps what later purges of the region depend on, across restarts: what its caches

@@ -153,22 +153,18 @@ func (s State) failed(m *Membership, rr RegionRecord, a *Agent) string {
 		return "unhealthy: " + a.Report.Running.Error
 	}
 	ro := s.active()
-	if ro == nil || rr.Next == nil || s.presence(a) != live {
+	if ro == nil || !rr.awaits(a) || s.presence(a) != live {
 		return ""
 	}
 	since, what := rr.Times.Ordered, "stage"
-	done := staged(a, e)
 	if rr.Next.Phase == wire.PhaseActivate {
-		if !inCohort(rr, a) {
-			return ""
-		}
-		since, what, done = rr.orderedAt(a.score), "confirm", confirmed(a, e)
+		since, what = rr.orderedAt(a.score), "confirm"
 	}
 	if a.Seen.After(m.First) {
 		since = later(since, a.Seen)
 	}
 	since = later(since, rr.Returned)
-	if !done && s.Now.Sub(since) >= ro.Plan.Deadline.Std() {
+	if s.Now.Sub(since) >= ro.Plan.Deadline.Std() {
 		return fmt.Sprintf("did not %s within %s", what, ro.Plan.Deadline)
 	}
 	return ""

@@ -1,0 +1,237 @@
+package rollout
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected lines of the scenarios")
+
+// TestScenarios plays every testdata/*.txt: lines that begin with | are what is expected of
+// the command above them. Each is played twice, the second time with a controller that dies
+// after every event: the end has to be the same. See testdata/README.md.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := newFleet(t)
+			got := play(f, string(data))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if diff := cmp.Diff(strings.Split(string(data), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("differs from %s (-want +got):\n%s", file, diff)
+			}
+			again := newFleet(t)
+			again.restart = true
+			if diff := cmp.Diff(strings.Split(got, "\n"), strings.Split(play(again, string(data)), "\n")); diff != "" {
+				t.Errorf("a restart after every event changes the course (-without +with):\n%s", diff)
+			}
+			if diff := cmp.Diff(asJSON(t, f.s.Record), asJSON(t, again.s.Record)); diff != "" {
+				t.Errorf("a restart after every event changes the end (-without +with):\n%s", diff)
+			}
+		})
+	}
+}
+
+func asJSON(t testing.TB, v any) string {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// play returns the script with the lines it led to.
+func play(f *fleet, script string) string {
+	var out []string
+	var plan []string
+	f.out = func(format string, args ...any) { out = append(out, "| "+fmt.Sprintf(format, args...)) }
+	lines := strings.Split(strings.TrimSuffix(script, "\n"), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "|") {
+			continue
+		}
+		out = append(out, line)
+		switch {
+		case strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "  "):
+			plan = append(plan, line[2:])
+		case line == "plan":
+			plan = nil
+		default:
+			if err := f.command(strings.Fields(line), strings.Join(plan, "\n")); err != nil {
+				f.t.Fatalf("line %d: %s: %v", i+1, line, err)
+			}
+		}
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+func (f *fleet) command(w []string, plan string) error {
+	ids := func() (ids []wire.AgentID) {
+		for _, id := range w[1:] {
+			ids = append(ids, wire.AgentID(id))
+		}
+		return ids
+	}
+	switch w[0] {
+	case "agents": // agents REGION COUNT
+		var n int
+		fmt.Sscan(w[2], &n)
+		var names []wire.AgentID
+		for i := range n {
+			names = append(names, wire.AgentID(fmt.Sprintf("%s-%d", w[1], i+1)))
+		}
+		f.enrol(wire.Region(w[1]), names...)
+	case "enrol": // enrol REGION AGENT
+		f.enrol(wire.Region(w[1]), wire.AgentID(w[2]))
+	case "given": // given VERSION: all regions run it
+		f.quiet = true
+		p := basePlan()
+		p.MaxUnavailable = Share(50)
+		p.Waves = []Wave{{Regions: wire.Keys(f.nodes), Strategy: StrategyRolling}}
+		f.run(2 * time.Second)
+		f.operator(Start{Now: f.now, ID: "given", By: "test", Seed: "given", Target: bundle(wire.Version(w[1])), Plan: p})
+		f.run(58 * time.Second)
+		if f.s.Rollout.Status != StatusDone {
+			return fmt.Errorf("the fleet does not get to %s: %s", w[1], strings.Join(Explain(f.s), "\n"))
+		}
+		f.now, f.quiet = f.now.Truncate(time.Minute), false
+	case "start": // start ID VERSION
+		p, err := ParsePlan("plan.yaml", []byte(plan))
+		if err != nil {
+			return err
+		}
+		f.operator(Start{Now: f.now, ID: w[1], By: "kim", Seed: w[1], Target: bundle(wire.Version(w[2])), Plan: p})
+	case "pause":
+		f.operator(Pause{f.now, "kim"})
+	case "resume":
+		f.operator(Resume{f.now, "kim"})
+	case "abort":
+		f.operator(Abort{f.now, "kim"})
+	case "undo": // undo ID
+		f.operator(Undo{f.now, w[1], "kim"})
+	case "run": // run DURATION
+		d, err := time.ParseDuration(w[1])
+		if err != nil {
+			return err
+		}
+		f.run(d)
+	case "silent", "back", "drain", "undrain", "remove": // … AGENT…
+		for _, id := range ids() {
+			r, n := f.find(id)
+			switch w[0] {
+			case "silent", "back":
+				n.silent = w[0] == "silent"
+				continue
+			case "drain", "undrain":
+				n.drained = w[0] == "drain"
+			case "remove":
+				f.nodes[r] = slices.DeleteFunc(f.nodes[r], func(o *node) bool { return o == n })
+			}
+			f.list(r)
+		}
+	case "trouble": // trouble stage|activate|stuck|unhealthy VERSION AGENT…
+		for _, id := range w[3:] {
+			_, n := f.find(wire.AgentID(id))
+			n.trouble[wire.Version(w[2])] = w[1]
+		}
+	case "cure": // cure AGENT…
+		for _, id := range ids() {
+			_, n := f.find(id)
+			clear(n.trouble)
+		}
+	case "purges": // purges REGION ok|hold|fail REASON
+		switch r := wire.Region(w[1]); w[2] {
+		case "ok":
+			delete(f.stuck, r)
+		case "hold":
+			f.stuck[r] = "hold"
+		case "fail":
+			f.stuck[r] = strings.Join(w[3:], " ")
+		}
+	case "again": // again AGENT: its reports of the past come once more, newest first
+		for _, id := range ids() {
+			_, n := f.find(id)
+			for _, e := range slices.Backward(slices.Clone(n.log)) {
+				e.Now = f.now
+				f.feed(e)
+			}
+		}
+	case "status":
+		f.status()
+	case "explain":
+		for _, line := range Explain(f.s) {
+			f.out("%s", line)
+		}
+	default:
+		return errors.New("no such command")
+	}
+	return nil
+}
+
+// operator gives a command the way the shell does: ask first.
+func (f *fleet) operator(e Event) {
+	if err := Check(f.s, e); err != nil {
+		f.out("refused: %v", err)
+		return
+	}
+	f.feed(e)
+}
+
+func (f *fleet) status() {
+	sum := Status(f.s)
+	ro := sum.Rollout
+	f.out("%s %s of %s, wave %d of %d", ro.ID, ro.Status, ro.Version, ro.Wave+1, len(ro.Waves))
+	if ro.Reason != "" {
+		f.out("  because: %s", ro.Reason)
+	}
+	for _, w := range ro.Waves {
+		for _, r := range w.Regions {
+			c := r.Counts
+			line := fmt.Sprintf("  %s %s, runs %s", r.Region, r.Phase, cmpOr(r.Running, "nothing"))
+			if r.Next != "" {
+				line += fmt.Sprintf(", next %s@%d", r.Next, r.Epoch)
+			}
+			line += fmt.Sprintf("; of %d: %d staged, %d active, %d confirmed, %d failed, %d silent", c.Total, c.Staged, c.Active, c.Confirmed, c.Failed, c.Silent)
+			if r.Purge != nil {
+				state := "open"
+				if !r.Purge.Verified.IsZero() {
+					state = "verified"
+				} else if r.Purge.Failed != "" {
+					state = "failed"
+				}
+				line += fmt.Sprintf("; purge round %d of %d %s", r.Purge.Round, r.Purge.Epoch, state)
+			}
+			f.out("%s", line)
+		}
+	}
+}
+
+func cmpOr(v, alt wire.Version) wire.Version {
+	if v == "" {
+		return alt
+	}
+	return v
+}
