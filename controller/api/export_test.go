@@ -1,0 +1,18 @@
+package api
+
+// Route is what a test has to know of a route.
+type Route struct {
+	Method, Path string
+	Role         Role
+}
+
+// Routes returns the table.
+func Routes() (all []Route) {
+	for _, rt := range routes {
+		all = append(all, Route{rt.method, rt.path, rt.role})
+	}
+	return all
+}
+
+// ReadEvents is the decoder of event streams.
+var ReadEvents = readEvents
