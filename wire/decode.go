@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxDepth bounds the nesting of a document: ours have at most six levels.
@@ -18,8 +19,8 @@ type document interface {
 	Validate() error
 }
 
-// encode returns the one JSON encoding of a document: fields in declared order,
-// map keys sorted, no HTML escaping, no trailing newline.
+// encode returns the one JSON encoding of a document: fields in declared order, map
+// keys sorted, no HTML escaping, no trailing newline.
 func encode(doc document) ([]byte, error) {
 	if err := doc.Validate(); err != nil {
 		return nil, err
@@ -47,89 +48,27 @@ func decode(name string, limit int, data []byte, doc document) error {
 	return doc.Validate()
 }
 
-// DecodeJSON fills v from data. It refuses more than limit bytes, unknown keys,
-// duplicate keys (also those that differ only in case), nesting deeper than 16, and
-// anything after the value. name is the document's, for the error.
+// DecodeJSON fills v, a pointer, from data. It refuses more than limit bytes, text that
+// is not UTF-8, keys that v does not have in exactly that spelling, duplicate keys,
+// nesting deeper than 16, and anything after the value. name is the document's, for the
+// error, which is a [*FieldError] wherever a field is to blame.
 func DecodeJSON(name string, limit int, data []byte, v any) error {
 	if len(data) > limit {
 		return fmt.Errorf("%s: %w: %d bytes, at most %d", name, ErrTooLarge, len(data), limit)
 	}
-	if err := checkKeys(name, data); err != nil {
+	if !utf8.Valid(data) {
+		return fmt.Errorf("%s: %w: is not UTF-8", name, ErrInvalid)
+	}
+	if err := checkShape(name, data, v); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		var te *json.UnmarshalTypeError
-		if errors.As(err, &te) {
-			return &FieldError{name, te.Field, fmt.Sprintf("is a JSON %s, want %s", te.Value, te.Type)}
-		}
 		return fmt.Errorf("%s: %w: %s", name, ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w: data after the document", name, ErrInvalid)
+	}
 	return nil
-}
-
-// checkKeys walks the tokens of data: encoding/json silently takes the last of two
-// equal keys, and matches keys without regard to case, so one signed text could mean
-// two things to two readers. Keys that differ only in case count as equal.
-func checkKeys(name string, data []byte) error {
-	type level struct {
-		keys map[string]bool // nil in an array
-		key  string
-		want bool // the next token is a key
-	}
-	var stack []level
-	path := func() string {
-		var p []string
-		for _, l := range stack {
-			if l.keys != nil {
-				p = append(p, l.key)
-			}
-		}
-		return strings.Join(p, ".")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	for {
-		tok, err := d.Token()
-		if errors.Is(err, io.EOF) && len(stack) == 0 {
-			return fmt.Errorf("%s: %w: no JSON value", name, ErrInvalid)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w: not JSON: %v", name, ErrInvalid, err)
-		}
-		top := len(stack) - 1
-		if top >= 0 && stack[top].want {
-			if key, ok := tok.(string); ok {
-				fold := strings.ToLower(key)
-				if stack[top].key = key; stack[top].keys[fold] {
-					return &FieldError{name, path(), "appears twice"}
-				}
-				stack[top].keys[fold], stack[top].want = true, false
-				continue
-			}
-		}
-		switch tok {
-		case json.Delim('{'), json.Delim('['):
-			l := level{}
-			if tok == json.Delim('{') {
-				l = level{keys: map[string]bool{}, want: true}
-			}
-			if stack = append(stack, l); len(stack) > maxDepth {
-				return &FieldError{name, path(), fmt.Sprintf("is nested deeper than %d", maxDepth)}
-			}
-			continue
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:top]
-		}
-		if len(stack) == 0 {
-			if _, err := d.Token(); !errors.Is(err, io.EOF) {
-				return fmt.Errorf("%s: %w: data after the document", name, ErrInvalid)
-			}
-			return nil
-		}
-		if t := &stack[len(stack)-1]; t.keys != nil {
-			t.want = true
-		}
-	}
 }

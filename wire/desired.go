@@ -110,8 +110,8 @@ func (s Score) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (s *Score) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(string(text), 16, 64)
-	if err != nil || len(text) != 16 {
-		return fmt.Errorf("%q is not 16 hexadecimal digits", text)
+	if err != nil || Score(n).String() != string(text) {
+		return fmt.Errorf("%q is not 16 lower-case hexadecimal digits", text)
 	}
 	*s = Score(n)
 	return nil
@@ -141,10 +141,13 @@ func (d *Desired) Validate() error {
 		c.that(o.Base == nil || n.Epoch > o.Base.Epoch, field+".next.epoch", "is %d, not above the base's", n.Epoch)
 		c.that(n.Phase == PhaseStage || n.Phase == PhaseActivate, field+".next.phase", "is %q, want stage or activate", n.Phase)
 		c.that(len(n.Cohort.Seed) <= 64, field+".next.cohort.seed", "is longer than 64 bytes")
-		c.that(slices.IsSorted(n.Cohort.Named), field+".next.cohort.named", "is not in ascending order")
-		for _, id := range n.Cohort.Named {
-			c.token(field+".next.cohort.named", string(id))
+		for i, id := range n.Cohort.Named {
+			at := fmt.Sprintf("%s.next.cohort.named[%d]", field, i)
+			c.token(at, string(id))
+			c.that(i == 0 || n.Cohort.Named[i-1] < id, at, "%q is not after the one before it", id)
 		}
+		c.that(n.Healthy >= 0, field+".next.healthy", "is negative")
+		c.that(n.NotBefore.IsZero() || n.Expires.IsZero() || n.NotBefore.Before(n.Expires), field+".next.expires", "is not after not_before")
 	}
 	return c.err
 }

@@ -37,7 +37,7 @@ func GenerateKey(r io.Reader) (PrivateKey, error) {
 // ParsePrivateKey reads what [PrivateKey.Secret] wrote; white space around it is ignored.
 func ParsePrivateKey(s string) (PrivateKey, error) {
 	b, ok := strings.CutPrefix(strings.TrimSpace(s), privatePrefix)
-	seed, err := base64.RawURLEncoding.DecodeString(b)
+	seed, err := base64.RawURLEncoding.Strict().DecodeString(b)
 	if !ok || err != nil || len(seed) != ed25519.SeedSize {
 		return PrivateKey{}, errors.New("not a private key: want " + privatePrefix + " and 43 characters of base64url")
 	}
@@ -52,12 +52,17 @@ func (k PrivateKey) Secret() string {
 
 // Public returns the public half.
 func (k PrivateKey) Public() (p PublicKey) {
-	copy(p.key[:], k.key[ed25519.SeedSize:])
+	if len(k.key) == ed25519.PrivateKeySize {
+		copy(p.key[:], k.key[ed25519.SeedSize:])
+	}
 	return p
 }
 
 // String returns the public half, so that a key printed by mistake gives nothing away.
 func (k PrivateKey) String() string { return k.Public().String() }
+
+// Format implements [fmt.Formatter]: no verb, %#v and %d included, shows the secret.
+func (k PrivateKey) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }
 
 // String returns the text form.
 func (k PublicKey) String() string {
@@ -74,14 +79,22 @@ func (k PublicKey) ID() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
+// IsZero reports whether k is no key. The zero key is a point of small order, for which
+// anyone can make signatures: it is never accepted.
+func (k PublicKey) IsZero() bool { return k == PublicKey{} }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. There is one spelling of a key.
 func (k *PublicKey) UnmarshalText(text []byte) error {
 	b, ok := strings.CutPrefix(string(text), publicPrefix)
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(b)
 	if !ok || err != nil || len(raw) != ed25519.PublicKeySize {
 		return errors.New("not a public key: want " + publicPrefix + " and 43 characters of base64url")
 	}
-	copy(k.key[:], raw)
+	p := PublicKey{[ed25519.PublicKeySize]byte(raw)}
+	if p.String() != string(text) || p.IsZero() {
+		return errors.New("not a public key: it is zero or not in its one spelling")
+	}
+	*k = p
 	return nil
 }
 
@@ -89,6 +102,9 @@ func (k *PublicKey) UnmarshalText(text []byte) error {
 type signer struct{ PrivateKey }
 
 func (s signer) Sign(_ context.Context, data []byte) ([]byte, error) {
+	if len(s.key) != ed25519.PrivateKeySize {
+		return nil, errors.New("cannot sign: the key is empty")
+	}
 	return ed25519.Sign(s.key, data), nil
 }
 func (s signer) KeyID() (string, error) { return s.Public().ID(), nil }

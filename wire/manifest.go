@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,7 @@ const (
 	MaxFiles    = 200_000  // files of a bundle, overlays included
 	MaxPath     = 512      // bytes of a path
 	MaxBytes    = 8 << 30  // content of a bundle, overlays included
+	MaxOverlays = 1024     // regions with files of their own
 )
 
 // Manifest is the document a release author signs: what a bundle is and holds. Its
@@ -89,7 +91,10 @@ func (m *Manifest) Encode() ([]byte, error) { return encode(m) }
 // use [Trust.OpenManifest] for anything that is acted upon.
 func DecodeManifest(payload []byte) (*Manifest, error) {
 	m := new(Manifest)
-	return m, decode("manifest", MaxManifest, payload, m)
+	if err := decode("manifest", MaxManifest, payload, m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // For returns the files of one region in ascending order of path: the common ones,
@@ -99,14 +104,17 @@ func (m *Manifest) For(r Region) []File {
 	if len(over) == 0 {
 		return m.Files
 	}
-	files := slices.Clone(over)
+	files := make([]File, 0, len(m.Files)+len(over))
 	for _, f := range m.Files {
-		if _, found := find(over, f.Path); !found {
-			files = append(files, f)
+		for len(over) > 0 && over[0].Path < f.Path {
+			files, over = append(files, over[0]), over[1:]
 		}
+		if len(over) > 0 && over[0].Path == f.Path {
+			f, over = over[0], over[1:]
+		}
+		files = append(files, f)
 	}
-	slices.SortFunc(files, byPath)
-	return files
+	return append(files, over...)
 }
 
 // Contents returns every distinct content of the bundle with its size, ordered by the
@@ -195,9 +203,11 @@ func (m *Manifest) Validate() error {
 	total, bytes := len(m.Files), checkFiles(c, "files", m.Files)
 	sizes := make(map[Digest]int64)
 	sameSize(c, sizes, "files", m.Files)
+	c.that(len(m.Overlays) <= MaxOverlays, "overlays", "are %d, at most %d are allowed", len(m.Overlays), MaxOverlays)
 	for _, r := range Keys(m.Overlays) {
 		c.token("overlays", string(r))
 		field := "overlays." + string(r)
+		c.that(len(m.Overlays[r]) > 0, field, "is empty")
 		total += len(m.Overlays[r])
 		bytes += checkFiles(c, field, m.Overlays[r])
 		sameSize(c, sizes, field, m.Overlays[r])
@@ -211,10 +221,13 @@ func (m *Manifest) Validate() error {
 			m.checkLimits(c, r)
 		}
 	}
+	c.that(len(m.Probes) <= 64, "probes", "are %d, at most 64 are allowed", len(m.Probes))
+	c.that(len(m.Purge) <= 1024, "purge", "are %d, at most 1024 are allowed", len(m.Purge))
+	c.that(len(m.Hooks) <= 32, "hooks", "are %d, at most 32 are allowed", len(m.Hooks))
 	for i, p := range m.Probes {
 		f := fmt.Sprintf("probes[%d]", i)
 		c.that(strings.HasPrefix(p.Path, "/") && printable(p.Path), f+".path", "%q is not an absolute path", p.Path)
-		c.that(printable(p.Host), f+".host", "%q is not a host name", p.Host)
+		c.that(printable(p.Host) && !strings.ContainsAny(p.Host, ` /\@?#`), f+".host", "%q is not a host name", p.Host)
 		c.that(p.Status >= 100 && p.Status <= 599, f+".status", "is %d, want an HTTP status", p.Status)
 	}
 	for i, p := range m.Purge {
@@ -309,7 +322,7 @@ func CheckPath(p string) error {
 }
 
 func printable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func byPath(a, b File) int { return strings.Compare(a.Path, b.Path) }

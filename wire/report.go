@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -88,11 +89,15 @@ func (r *Report) Validate() error {
 	c.token("agent", string(r.Agent))
 	c.that(r.Sequence > 0, "sequence", "is missing")
 	c.that(r.Incarnation > 0, "incarnation", "is missing")
+	c.that(len(r.Build) <= 128 && printable(r.Build), "build", "is not a printable text of at most 128 bytes")
+	for i, id := range r.Members {
+		c.token(fmt.Sprintf("members[%d]", i), string(id))
+	}
 	c.that(len(r.Members) <= 1024, "members", "are %d, at most 1024 are allowed", len(r.Members))
 	for _, app := range Keys(r.Apps) {
 		c.token("apps", string(app))
 		a, field := r.Apps[app], "apps."+string(app)
-		c.that(len(a.Plane) <= 128, field+".plane", "is longer than 128 bytes")
+		c.that(len(a.Plane) <= 128 && printable(a.Plane), field+".plane", "is not a printable text of at most 128 bytes")
 		c.that(len(a.Bad) <= 64, field+".bad", "has %d entries, at most 64 are allowed", len(a.Bad))
 		if p := a.Running; p != nil {
 			switch p.State {
@@ -120,5 +125,6 @@ func Clip(s string) string {
 	if len(s) <= most {
 		return s
 	}
-	return fmt.Sprintf("%s… (%d bytes more)", s[:most], len(s)-most)
+	head := strings.ToValidUTF8(s[:most], "")
+	return fmt.Sprintf("%s… (%d bytes more)", head, len(s)-len(head))
 }

@@ -56,6 +56,7 @@ func (r *Root) Validate() error {
 		for i, k := range kr.Keys {
 			c.that(!distinct[k.String()], fmt.Sprintf("%s.keys[%d]", field, i), "is listed twice")
 			distinct[k.String()] = true
+			c.that(!k.IsZero(), fmt.Sprintf("%s.keys[%d]", field, i), "is missing")
 		}
 		c.that(kr.Threshold >= 1 && kr.Threshold <= len(distinct), field+".threshold", "is %d with %d keys", kr.Threshold, len(distinct))
 	}

@@ -40,7 +40,19 @@ func Seal(payloadType string, payload []byte, keys ...PrivateKey) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return EncodeJSON(e)
+	data, err := EncodeJSON(e)
+	if err != nil {
+		return nil, err
+	}
+	if limit, ok := maxEnvelope[payloadType]; ok && len(data) > limit {
+		return nil, fmt.Errorf("cannot sign: %w: the envelope has %d bytes, at most %d", ErrTooLarge, len(data), limit)
+	}
+	return data, nil
+}
+
+// maxEnvelope is what every reader refuses, so that no signer makes it.
+var maxEnvelope = map[string]int{ // payload type → bytes
+	TypeRoot: MaxRoot, TypeDesired: MaxDesired, TypeReport: MaxReport, TypeBeacon: MaxBeacon,
 }
 
 func envelope(payloadType string, payload []byte, keys []PrivateKey) (*dsse.Envelope, error) {
@@ -77,14 +89,14 @@ func verify(name string, e *dsse.Envelope, role KeyRole) ([]byte, error) {
 	}
 	readable := dsse.Envelope{PayloadType: e.PayloadType, Payload: e.Payload}
 	for _, s := range e.Signatures {
-		if _, err := base64.StdEncoding.DecodeString(s.Sig); err == nil && s.Sig != "" {
+		if decodable(s.Sig) {
 			readable.Signatures = append(readable.Signatures, s)
 		}
 	}
 	var verifiers []dsse.Verifier
 	distinct := make(map[PublicKey]bool)
 	for _, k := range role.Keys {
-		if !distinct[k] {
+		if !distinct[k] && !k.IsZero() {
 			distinct[k] = true
 			verifiers = append(verifiers, verifier{k})
 		}
@@ -93,9 +105,23 @@ func verify(name string, e *dsse.Envelope, role KeyRole) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", name, ErrSignature, err)
 	}
-	_, payload, err := ev.VerifyAndDecode(context.Background(), &readable)
-	if err != nil {
+	if len(readable.Signatures) == 0 {
+		return nil, fmt.Errorf("%s: %w: it is not signed", name, ErrSignature)
+	}
+	accepted, payload, err := ev.VerifyAndDecode(context.Background(), &readable)
+	switch {
+	case err != nil && payload == nil && len(accepted) < role.Threshold:
+		return nil, fmt.Errorf("%s: %w: %d good signatures of %d trusted keys, want %d", name, ErrSignature, len(accepted), len(verifiers), role.Threshold)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w: %v", name, ErrSignature, err)
 	}
 	return payload, nil
+}
+
+// decodable reports whether the dsse package can decode a signature: like it, and as DSSE
+// asks, in either alphabet of base64.
+func decodable(sig string) bool {
+	_, std := base64.StdEncoding.DecodeString(sig)
+	_, url := base64.URLEncoding.DecodeString(sig)
+	return sig != "" && (std == nil || url == nil)
 }

@@ -17,7 +17,8 @@ type Trust struct {
 }
 
 // NewTrust takes a root as the start of trust: from the file an agent was enrolled
-// with. It has to be signed by its own threshold, which proves it whole, not true.
+// with. It has to be signed by its own threshold, which proves it whole, not true. An
+// expired root is taken: a node that starts after a long night goes on serving.
 func NewTrust(envelope []byte) (*Trust, error) {
 	r, err := peekRoot(envelope)
 	if err != nil {
@@ -100,10 +101,14 @@ func (t *Trust) OpenBeacon(envelope []byte) (*Beacon, error) {
 	if err := t.openAs("beacon", TypeBeacon, MaxBeacon, envelope, b); err != nil {
 		return nil, err
 	}
-	return b, t.checkFleet("beacon", b.Fleet)
+	if err := t.checkFleet("beacon", b.Fleet); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
-// OpenReport verifies an encoded report of the agent whose key was enrolled.
+// OpenReport verifies an encoded report of the agent whose key was enrolled. Which region
+// it speaks for is the caller's to hold against the subject it came on.
 func (t *Trust) OpenReport(envelope []byte, agent AgentID, key PublicKey) (*Report, error) {
 	payload, err := open("report", TypeReport, MaxReport, envelope, KeyRole{1, []PublicKey{key}})
 	if err != nil {
@@ -116,7 +121,10 @@ func (t *Trust) OpenReport(envelope []byte, agent AgentID, key PublicKey) (*Repo
 	if r.Agent != agent {
 		return nil, &FieldError{"report", "agent", fmt.Sprintf("is %q, the key is %q's", r.Agent, agent)}
 	}
-	return r, t.checkFleet("report", r.Fleet)
+	if err := t.checkFleet("report", r.Fleet); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func (t *Trust) openAs(name, payloadType string, limit int, envelope []byte, doc document) error {
@@ -145,5 +153,8 @@ func peekRoot(envelope []byte) (*Root, error) {
 		return nil, fmt.Errorf("root: %w: %v", ErrInvalid, err)
 	}
 	r := new(Root)
-	return r, decode("root", MaxRoot, payload, r)
+	if err := decode("root", MaxRoot, payload, r); err != nil {
+		return nil, err
+	}
+	return r, nil
 }

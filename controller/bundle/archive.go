@@ -273,9 +273,6 @@ func (b *File) manifest(ctx context.Context, trust *wire.Trust) (*wire.Manifest,
 	if trust == nil {
 		return wire.DecodeManifest(payload)
 	}
-	if len(b.Index.Signatures) == 0 {
-		return nil, fmt.Errorf("%w: it is not signed", wire.ErrSignature)
-	}
 	m, _, err := trust.OpenManifest(payload, b.Index.Signatures)
 	return m, err
 }

@@ -113,8 +113,8 @@ func TestVerifyRefuses(t *testing.T) {
 		spoil func(file []byte) []byte
 		want  string
 	}{
-		{"unsigned", nil, nil, "signature not accepted: it is not signed"},
-		{"one author of two", two[:1], nil, "signature not accepted"},
+		{"unsigned", nil, nil, "manifest: signature not accepted: it is not signed"},
+		{"one author of two", two[:1], nil, "signature not accepted: 1 good signatures of 3 trusted keys, want 2"},
 		{"one author twice", []wire.PrivateKey{two[0], two[0]}, nil, "signature not accepted"},
 		{"a stranger", []wire.PrivateKey{two[0], key(t, 7)}, nil, "signature not accepted"},
 		{"the controller", []wire.PrivateKey{two[0], key(t, 8)}, nil, "signature not accepted"},

@@ -57,7 +57,10 @@ func DecodeIndex(blob []byte) (*Index, error) {
 	if err := wire.DecodeJSON("pack index", wire.MaxBlob, blob, ix); err != nil {
 		return nil, err
 	}
-	return ix, ix.Validate()
+	if err := ix.Validate(); err != nil {
+		return nil, err
+	}
+	return ix, nil
 }
 
 // Chunks returns the digests of all chunks: the manifest's, then the content's.
