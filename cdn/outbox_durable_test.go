@@ -33,6 +33,9 @@ func TestRestartInEveryState(t *testing.T) {
 	eventually(t, o, ids[1], StateSent)
 	eventually(t, o, ids[2], StateAccepted)
 	stop()
+	if e, _ := o.Get(ids[1]); e.LastError != "" || !e.DueAt.IsZero() {
+		t.Errorf("the end of Run is taken for a failure: %+v", e)
+	}
 	want := o.List(Filter{})
 	db.Close()
 

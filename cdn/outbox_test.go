@@ -218,6 +218,33 @@ func TestBatching(t *testing.T) {
 	})
 }
 
+// The batch limit counts selectors, not entries: items of several apps with the
+// same selectors share one call. The byte limit counts too.
+func TestPick(t *testing.T) {
+	var ready []Entry
+	for _, app := range []string{"flags", "waf"} {
+		for i := range 4 {
+			item := keyItem(fmt.Sprint("k", i))
+			item.App = app
+			ready = append(ready, Entry{ID: item.ID(), Item: item})
+		}
+	}
+	caps := Capabilities{Kinds: map[Kind]Limits{Key: {Batch: 4}}}
+	if n := len(pick(caps, ready)); n != 8 {
+		t.Errorf("%d entries share a call of 4 selectors, want 8", n)
+	}
+	caps.Kinds[Key] = Limits{Batch: 4, Bytes: 7}
+	if n := len(pick(caps, ready)); n != 4 {
+		t.Errorf("%d entries share a call of 7 bytes, want 4", n)
+	}
+	for i := range ready {
+		ready[i].Split = 2
+	}
+	if n := len(pick(caps, ready)); n != 2 {
+		t.Errorf("%d entries share a call after two refusals, want 2", n)
+	}
+}
+
 func TestRetries(t *testing.T) {
 	for name, test := range map[string]struct {
 		err     error

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,7 +46,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestProbe(t *testing.T) {
-	var connections atomic.Int64
+	var connections, closed atomic.Int64
 	edge := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/redirect":
@@ -57,12 +58,15 @@ func TestProbe(t *testing.T) {
 			return
 		case r.Host == "www.example.com":
 			w.Header().Set("X-Gen", "eu-west-17")
+			fmt.Fprint(w, strings.Repeat("x", 1<<20)) // not read to its end
 		}
-		fmt.Fprint(w, strings.Repeat("x", 1<<20))
 	}))
 	edge.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
+		switch s {
+		case http.StateNew:
 			connections.Add(1)
+		case http.StateClosed:
+			closed.Add(1)
 		}
 	}
 	edge.Start()
@@ -92,6 +96,11 @@ func TestProbe(t *testing.T) {
 	}
 	if n := connections.Load(); n != 10 {
 		t.Errorf("%d connections for 10 requests", n)
+	}
+	for deadline := time.Now().Add(5 * time.Second); closed.Load() != 10; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of 10 connections were closed", closed.Load())
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -46,7 +46,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 			}
 		}
 	}()
-	for {
+	for ctx.Err() == nil {
 		batches, wake, changed, err := o.due(busy, time.Now())
 		if err != nil {
 			return err
@@ -70,8 +70,6 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
 		case err := <-failed:
 			timer.Stop()
 			return err
@@ -82,6 +80,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+	return nil
 }
 
 // due returns one batch for each idle lane that has something to send, and
@@ -197,6 +196,9 @@ func (o *Outbox) attempt(ctx context.Context, batch []Entry) error {
 	ids := make([]ID, len(batch))
 	for i, e := range batch {
 		ids[i] = e.ID
+	}
+	if ctx.Err() != nil {
+		return nil // an attempt that cannot succeed would only be counted
 	}
 	sent, err := o.markSent(ids)
 	if err != nil || len(sent) == 0 {
