@@ -44,7 +44,7 @@ func (c command) run(ctx context.Context) (string, error) {
 		// nothing was left.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
-	text := strings.TrimSpace(out.String())
+	text := strings.TrimSpace(out.kept.String())
 	switch {
 	case err == nil:
 		return text, nil
@@ -52,6 +52,8 @@ func (c command) run(ctx context.Context) (string, error) {
 		err = fmt.Errorf("killed after %s: %w", c.timeout, ctx.Err())
 	case ctx.Err() != nil:
 		err = ctx.Err()
+	case errors.Is(err, exec.ErrWaitDelay):
+		err = errors.New("it ended and left processes behind, which were killed")
 	}
 	if text == "" {
 		return "", err
@@ -59,11 +61,12 @@ func (c command) run(ctx context.Context) (string, error) {
 	return text, fmt.Errorf("%w: %s", err, lastLines(text, 3))
 }
 
-// capped keeps the first maxOutput bytes and drops the rest.
-type capped struct{ bytes.Buffer }
+// capped keeps the first maxOutput bytes and drops the rest. The buffer is not embedded:
+// its ReadFrom would take everything.
+type capped struct{ kept bytes.Buffer }
 
 func (c *capped) Write(p []byte) (int, error) {
-	c.Buffer.Write(p[:min(len(p), maxOutput-c.Len())])
+	c.kept.Write(p[:min(len(p), maxOutput-c.kept.Len())])
 	return len(p), nil
 }
 

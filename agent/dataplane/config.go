@@ -148,14 +148,14 @@ func checkDir(path string) error {
 	case filepath.Clean(path) != path:
 		return fmt.Errorf("%q is not a clean path", path)
 	case !safe(path):
-		return fmt.Errorf("%q holds characters other than letters, digits and ._-+:@/", path)
+		return fmt.Errorf("%q holds characters other than letters, digits and ._-+:@/=,~", path)
 	}
 	return nil
 }
 
 func safe(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-+:@/[]", r)
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-+:@/[]=,~", r)
 	})
 }
 

@@ -90,13 +90,18 @@ func freeAddr(t *testing.T) string {
 func eachPlane(t *testing.T, f func(t *testing.T, p *plane)) {
 	for _, kind := range wire.Keys(planes) {
 		t.Run(string(kind), func(t *testing.T) {
-			p := planes[kind](t)
-			p.cfg.App, p.cfg.Region = "shop", "eu-west"
-			p.cfg.Dir, p.cfg.Current = filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "current")
-			p.stamp = time.Unix(1_700_000_000, 0)
-			f(t, p)
+			f(t, newPlane(t, kind))
 		})
 	}
+}
+
+func newPlane(t *testing.T, kind Kind) *plane {
+	t.Helper()
+	p := planes[kind](t)
+	p.cfg.App, p.cfg.Region = "shop", "eu-west"
+	p.cfg.Dir, p.cfg.Current = filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "current")
+	p.stamp = time.Unix(1_700_000_000, 0)
+	return p
 }
 
 func (p *plane) open(t *testing.T) Driver {

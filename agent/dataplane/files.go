@@ -14,8 +14,9 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// ManifestFile is the file in a release's directory that holds the payload of its
-// manifest. Its hash is the release's digest, so a directory proves what it is.
+// ManifestFile is the file in a release's directory that may hold the payload of its
+// manifest. Its hash is the release's digest, so such a directory proves what it is; one
+// without it has to be named by the whole digest.
 const ManifestFile = ".ebbgate-manifest.json"
 
 // ActiveFile is the file in the state directory of a files driver that holds the
@@ -68,7 +69,7 @@ func (f *files) Activate(ctx context.Context, r Release) error {
 	return f.cfg.runHooks(ctx, r)
 }
 
-// Confirm reads back the link, the manifest behind it, active.json, and if the
+// Confirm reads back the link, which bundle is behind it, active.json, and if the
 // configuration has a confirm_url, the header X-Ebbgate-Release.
 func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
 	if err := f.linked(r); err != nil {
@@ -88,7 +89,7 @@ func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
 	if want := r.Identity(); got != want {
 		return "", fmt.Errorf("%s names %s, want %s", ActiveFile, quote(got.Release), want.Release)
 	}
-	evidence := fmt.Sprintf("%s leads to %s, its manifest is %s", f.cfg.Current, r.Dir, r.Digest.Short())
+	evidence := fmt.Sprintf("%s leads to %s, which is bundle %s", f.cfg.Current, r.Dir, r.Digest.Short())
 	if f.cfg.ConfirmURL == "" {
 		return evidence, nil
 	}
@@ -139,11 +140,18 @@ func (f *files) linked(r Release) error {
 	return nil
 }
 
-// checkManifest holds the manifest in the release's directory against its digest.
+// checkManifest holds the manifest in the release's directory, or the directory's name,
+// against the digest.
 func checkManifest(r Release) error {
 	file, err := os.Open(filepath.Join(r.Dir, ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s holds no %s", r.Dir, ManifestFile)
+		if info, err := os.Stat(r.Dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", r.Dir)
+		}
+		if filepath.Base(r.Dir) != r.Digest.String() {
+			return fmt.Errorf("%s holds no %s and is not named %s", r.Dir, ManifestFile, r.Digest)
+		}
+		return nil
 	}
 	if err != nil {
 		return err
