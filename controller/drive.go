@@ -14,7 +14,7 @@ import (
 
 // Keys of the journal.
 func appKey(a wire.App) string                      { return "app." + string(a) }
-func bundleKey(d wire.Digest) string                { return "bundle." + d.String() }
+func bundleKey(d wire.Digest) string                { return "bundle." + d.String()[:40] } // a name has at most 63 characters
 func wantKey(r wire.Region) string                  { return "want." + string(r) }
 func agentKey(r wire.Region, a wire.AgentID) string { return "agent." + string(r) + "." + string(a) }
 func historyKey(a wire.App, rollout string) string  { return "history." + string(a) + "." + rollout }

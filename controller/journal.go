@@ -20,7 +20,7 @@ import (
 
 // journal keeps every record of a controller under a key, in bbolt first and on the bus
 // after. Keys are subjects below eg.journal.: "app.<app>", "agent.<region>.<agent>",
-// "bundle.<digest>", "want.<region>", "history.<app>.<rollout>".
+// "bundle.<digest, shortened>", "want.<region>", "history.<app>.<rollout>".
 type journal struct {
 	db  *bolt.DB
 	log *slog.Logger

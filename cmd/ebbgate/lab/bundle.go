@@ -28,7 +28,7 @@ purge:
 `, version),
 		"files/site/index.html": fmt.Sprintf("<!doctype html>\n<title>%s</title>\n<p>%[1]s\n", greeting),
 		"files/site/rules.json": fmt.Sprintf("{\"rules\": %q}\n", rules),
-		"files/builtin.json":    fmt.Sprintf(`{"respond": [%s], "surrogate_keys": {"": ["home"], "index.html": ["home"], "rules.json": ["rules"]}}`+"\n", respond),
+		"files/builtin.json":    fmt.Sprintf(`{"respond": [%s], "surrogate_keys": {"index.html": ["home"], "rules.json": ["rules"]}}`+"\n", respond),
 		"files/nginx.conf": `# The workers are root's only because this fleet lives in one user's directory.
 user root;
 worker_processes 1;
