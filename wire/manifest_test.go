@@ -42,7 +42,7 @@ func TestManifestRefuses(t *testing.T) {
 		{"overlays.eu-west", func(m *Manifest) { m.Overlays["eu-west"] = nil }},
 		{"overlays.ap-south[0].path", func(m *Manifest) { m.Overlays["ap-south"][0].Path = "/a" }},
 		{"overlays.ap-south", func(m *Manifest) { m.Overlays["ap-south"] = []File{file("conf")} }}, // a directory elsewhere
-		{"files", func(m *Manifest) { m.Files = []File{file("a"), file("a-b"), file("a/b")} }},
+		{"files", func(m *Manifest) { m.Files, m.Overlays = []File{file("a"), file("a-b"), file("a/b")}, nil }},
 		{"files", func(m *Manifest) {
 			m.Files = []File{{"big-1", ModeRegular, MaxBytes, digest("1")}, {"big-2", ModeRegular, 1, digest("2")}}
 			m.Limits, m.Overlays = Limits{}, nil
