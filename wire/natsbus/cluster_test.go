@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/ebbgate/ebbgate/controller/hub"
 	"github.com/ebbgate/ebbgate/controller/hub/hubtest"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -39,6 +42,21 @@ func TestClusterLosesOneServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A replicated stream refuses two fenced writes at the same time; the bus does not.
+	var crowd sync.WaitGroup
+	for i := range 64 {
+		crowd.Go(func() {
+			if err := c.PutWant(ctx, f, wire.Region(fmt.Sprintf("region-%d", i)), []byte("want")); err != nil {
+				t.Error(err)
+			}
+			data := fmt.Appendf(nil, "blob %d", i/4) // four at a time store the same
+			if err := c.PutBlob(ctx, wire.DigestOf(data), data); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	crowd.Wait()
+
 	const region = wire.Region("eu-west")
 	agents := map[wire.AgentID]wire.AgentBus{}
 	for i, url := range cluster.URLs { // one agent at home on each server
@@ -127,5 +145,39 @@ func TestClusterLosesOneServer(t *testing.T) {
 	}
 	if err := c.PutWant(ctx, f, region, []byte("stale")); !errors.Is(err, wire.ErrFenced) {
 		t.Errorf("a stale leader's write: %v, want %v", err, wire.ErrFenced)
+	}
+}
+
+// A revocation reaches a cluster when it loads the accounts rendered next.
+func TestClusterRevocation(t *testing.T) {
+	cluster := hubtest.StartCluster(t)
+	creds, err := cluster.Keys.MintAgentCreds("evil", "eu-west")
+	must(t, err)
+	key, err := hub.PublicKey(creds)
+	must(t, err)
+	evil, _ := raw(t, "evil", creds, cluster.URLs[1])
+	spared, err := cluster.Keys.MintAgentCreds("node-1", "eu-west")
+	must(t, err)
+	good, _ := raw(t, "node-1", spared, cluster.URLs[1])
+	must(t, cluster.Keys.Revoke(key))
+	cluster.Reload()
+	until(t, func() error {
+		if !evil.IsClosed() {
+			return errors.New("a revoked agent is still connected")
+		}
+		return nil
+	})
+	for _, url := range cluster.URLs {
+		until(t, func() error {
+			nc, err := nats.Connect(url, nats.UserCredentialBytes(creds))
+			if err == nil {
+				nc.Close()
+				return fmt.Errorf("a revoked agent connects to %s", url)
+			}
+			return nil
+		})
+	}
+	if !good.IsConnected() {
+		t.Error("the reload disconnected an agent in good standing")
 	}
 }
