@@ -30,8 +30,10 @@ type Config struct {
 
 // RegionConfig says where a region's content is cached and how to see that it is fresh.
 type RegionConfig struct {
-	CDN   []CDNTarget `json:"cdn" yaml:"cdn"`
-	Probe *cdn.Probe  `json:"-" yaml:"-"` // asked after the last purge; nil: the provider's word is taken
+	CDN []CDNTarget `json:"cdn" yaml:"cdn"`
+	// Probes look at an app's content after its last purge. An epoch means something within
+	// an app only, so each app has its own; without one the provider's word is taken.
+	Probes map[wire.App]*cdn.Probe `json:"-" yaml:"-"` // app → vantage points
 }
 
 // CDNTarget is one place to purge.

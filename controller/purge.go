@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,13 +33,7 @@ func (c *Controller) newOutbox() (*cdn.Outbox, error) {
 	if len(purgers) == 0 {
 		purgers = []cdn.Purger{noPurger{}}
 	}
-	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers, OnChange: c.purgeChanged})
-}
-
-// purgeChanged tells the readers of events how a purge comes on.
-func (c *Controller) purgeChanged(e cdn.Entry) {
-	c.emit(Event{App: wire.App(e.Item.App), Region: wire.Region(e.Item.Region), Kind: "purge",
-		Text: fmt.Sprintf("%s %s: %s at %s/%s, round %d", e.Item.Region, e.State, e.Item.Selector, e.Item.Provider, e.Item.Scope, e.Item.Round)})
+	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers})
 }
 
 // selectors returns what has to be purged when a region that may have served any of the
@@ -194,35 +189,73 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 	})
 }
 
-// verify waits until everything was accepted and, where the region has vantage points,
-// until all of them see the epoch. It repeats the purge when one does not.
+// verify waits until everything was accepted and, where the app has vantage points in the
+// region, until all of them see the epoch. It repeats the purge when one does not.
 func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector, ids []cdn.ID) error {
 	for attempt := 1; ; attempt++ {
-		entries, err := c.outbox.Wait(ctx, ids...)
-		if err != nil {
+		if err := c.accepted(ctx, e, ids); err != nil {
 			return err
 		}
-		for _, entry := range entries {
-			if entry.State == cdn.StateRefused {
-				return fmt.Errorf("%s/%s refused %s: %s", entry.Item.Provider, entry.Item.Scope, entry.Item.Selector, entry.Reason)
-			}
+		evidence, err := c.outbox.Verify(ctx, c.verifier(e), cdn.Want{Region: string(e.Region), Epoch: uint64(e.Epoch)}, ids...)
+		if err == nil {
+			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 		}
-		_, err = c.outbox.Verify(ctx, c.verifier(e.Region), cdn.Want{Region: string(e.Region), Epoch: uint64(e.Epoch)}, ids...)
 		if !errors.Is(err, cdn.ErrStale) {
 			return err
 		}
 		if attempt > purgeRepeats {
 			return fmt.Errorf("still stale after %d purges: %w", attempt, err)
 		}
-		c.log.Warn("a vantage point sees stale content; purging again", "region", e.Region, "attempt", attempt, "error", err)
+		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purging again: %v", e.Region, err)})
 		if ids, err = c.submit(ctx, c.items(e, selectors, attempt)); err != nil {
 			return err
 		}
 	}
 }
 
-func (c *Controller) verifier(region wire.Region) cdn.Verifier {
-	if p := c.cfg.Regions[region].Probe; p != nil {
+// accepted waits until the providers have accepted the items, round after round.
+func (c *Controller) accepted(ctx context.Context, e rollout.Purge, ids []cdn.ID) error {
+	byRound := make(map[int][]cdn.ID)
+	for _, id := range ids {
+		if entry, ok := c.outbox.Get(id); ok {
+			byRound[entry.Item.Round] = append(byRound[entry.Item.Round], id)
+		}
+	}
+	for i, round := range slices.Sorted(maps.Keys(byRound)) {
+		entries, err := c.outbox.Wait(ctx, byRound[round]...)
+		if err != nil {
+			return err
+		}
+		what := make(map[string]bool) // "key:a at fastly/service"
+		for _, entry := range entries {
+			item := entry.Item
+			if entry.State == cdn.StateRefused {
+				return fmt.Errorf("%s/%s refused %s: %s", item.Provider, item.Scope, item.Selector, entry.Reason)
+			}
+			what[fmt.Sprintf("%s at %s/%s", item.Selector, item.Provider, item.Scope)] = true
+		}
+		verb := "purged"
+		if i > 0 {
+			verb = "purged again, for what was on its way meanwhile:"
+		}
+		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: %s %s", e.Region, verb, strings.Join(slices.Sorted(maps.Keys(what)), ", "))})
+	}
+	return nil
+}
+
+// seen is what the vantage points saw, for people.
+func seen(evidence []cdn.Evidence) string {
+	texts := make([]string, len(evidence))
+	for i, e := range evidence {
+		if texts[i] = e.Seen; e.URL != "" {
+			texts[i] = e.Seen + " at " + e.Vantage
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (c *Controller) verifier(e rollout.Purge) cdn.Verifier {
+	if p := c.cfg.Regions[e.Region].Probes[e.App]; p != nil {
 		return p
 	}
 	return unprobed{}
@@ -233,7 +266,7 @@ type unprobed struct{}
 
 func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error) {
 	return []cdn.Evidence{{
-		Vantage: "none", Seen: "accepted by the provider, not probed: the region has no vantage points",
+		Vantage: "none", Seen: "accepted by the providers; no vantage point is configured",
 		Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), Fresh: true, At: time.Now().UTC(),
 	}}, nil
 }

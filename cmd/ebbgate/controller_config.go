@@ -71,11 +71,13 @@ type regionConfig struct {
 	Probes []vantageConfig        `yaml:"probes"`
 }
 
+// vantageConfig is a URL of an app whose freshness proves a purge.
 type vantageConfig struct {
-	Name    string `yaml:"name"`
-	URL     string `yaml:"url"`
-	Address string `yaml:"address"`
-	Host    string `yaml:"host"`
+	App     wire.App `yaml:"app"`
+	Name    string   `yaml:"name"`
+	URL     string   `yaml:"url"`
+	Address string   `yaml:"address"`
+	Host    string   `yaml:"host"`
 }
 
 func loadControllerConfig(path string) (*controllerConfig, error) {
@@ -168,13 +170,17 @@ func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig,
 	all := make(map[wire.Region]controller.RegionConfig)
 	for _, name := range wire.Keys(cfg.Regions) {
 		r := controller.RegionConfig{CDN: cfg.Regions[name].CDN}
-		if probes := cfg.Regions[name].Probes; len(probes) > 0 {
-			var vantages []cdn.Vantage
-			for _, v := range probes {
-				vantages = append(vantages, cdn.Vantage(v))
+		vantages := make(map[wire.App][]cdn.Vantage)
+		for i, v := range cfg.Regions[name].Probes {
+			if err := wire.CheckToken(string(v.App)); err != nil {
+				return nil, fmt.Errorf("regions.%s.probes[%d].app: %w", name, i, err)
 			}
+			vantages[v.App] = append(vantages[v.App], cdn.Vantage{Name: v.Name, URL: v.URL, Address: v.Address, Host: v.Host})
+		}
+		r.Probes = make(map[wire.App]*cdn.Probe)
+		for _, app := range wire.Keys(vantages) {
 			var err error
-			if r.Probe, err = cdn.NewProbe(cdn.ProbeConfig{Vantages: vantages}); err != nil {
+			if r.Probes[app], err = cdn.NewProbe(cdn.ProbeConfig{Vantages: vantages[app]}); err != nil {
 				return nil, fmt.Errorf("regions.%s: %w", name, err)
 			}
 		}

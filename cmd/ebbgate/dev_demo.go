@@ -67,10 +67,19 @@ func (d *demo) shell(ctx context.Context, want int, args ...string) error {
 	return nil
 }
 
+func (d *demo) publish(ctx context.Context, dir string) error {
+	return d.shell(ctx, 0, "publish", dir, "--key", "controller/author.key")
+}
+
 func (d *demo) publishAndStart(ctx context.Context, dir, version, plan string, want int) error {
-	if err := d.shell(ctx, 0, "publish", dir, "--key", "controller/author.key"); err != nil {
+	if err := d.publish(ctx, dir); err != nil {
 		return err
 	}
+	return d.start(ctx, version, plan, want)
+}
+
+// start starts a rollout and follows it to its end, which want is the exit code of.
+func (d *demo) start(ctx context.Context, version, plan string, want int) error {
 	return d.shell(ctx, want, "rollout", "start", string(devApp), version, "-f", plan, "-w", "--timeout", "1m")
 }
 
@@ -88,10 +97,13 @@ func (d *demo) first(ctx context.Context) error {
 }
 
 func (d *demo) roll(ctx context.Context) error {
-	if err := d.shell(ctx, 0, "plan", string(devApp), "1.0.0", "-f", "plan.yaml"); err != nil {
+	if err := d.publish(ctx, "v2"); err != nil {
 		return err
 	}
-	if err := d.publishAndStart(ctx, "v2", "1.1.0", "plan.yaml", 0); err != nil {
+	if err := d.shell(ctx, 0, "plan", string(devApp), "1.1.0", "-f", "plan.yaml"); err != nil {
+		return err
+	}
+	if err := d.start(ctx, "1.1.0", "plan.yaml", 0); err != nil {
 		return err
 	}
 	v, err := d.lab.App(ctx, devApp)

@@ -85,6 +85,8 @@ sub vcl_synth {
 
 sub vcl_backend_response {
     if (beresp.http.Surrogate-Key) {
+        # The application and the data plane may each send a header of their own.
+        std.collect(beresp.http.Surrogate-Key, " ");
         set beresp.http.xkey = beresp.http.Surrogate-Key;
     }
     # Bans may look only at the object, or the ban lurker cannot retire them.
