@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"io"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -190,7 +189,7 @@ func TestCoresAreCallFree(t *testing.T) {
 					t.Errorf("%s starts a goroutine", fset.Position(n.Pos()))
 				case *ast.SelectorExpr:
 					if x, ok := n.X.(*ast.Ident); ok && timeIs != "" && x.Name == timeIs && slices.Contains(forbidden, n.Sel.Name) {
-						t.Errorf("%s uses time.%s", path.Join(p.ImportPath, fset.Position(n.Pos()).String()), n.Sel.Name)
+						t.Errorf("%s uses time.%s", fset.Position(n.Pos()), n.Sel.Name)
 					}
 				}
 				return true
