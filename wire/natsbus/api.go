@@ -84,6 +84,16 @@ type stored struct {
 	Time time.Time `json:"time"`
 }
 
+// header returns a header of m, or "".
+func (m stored) header(name string) string {
+	for line := range strings.SplitSeq(string(m.Hdrs), "\r\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok && key == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // parseStored reads the answer of STREAM.MSG.GET; data of more than limit bytes is refused.
 func parseStored(data []byte, limit int) (stored, error) {
 	if len(data) > 2*limit+maxAnswer {

@@ -37,13 +37,26 @@ func (b *controllerBus) TakeLease(ctx context.Context, holder string, seen wire.
 	m.Data = []byte(holder)
 	m.Header.Set(headerExpectSeq, strconv.FormatUint(uint64(seen), 10))
 	seq, err := b.publish(ctx, m, wire.StreamControl)
-	switch {
-	case refusedWith(err, codeWrongSeq):
-		return 0, fmt.Errorf("cannot take lease: %w: %w", wire.ErrNoLease, err)
-	case err != nil:
+	if refusedWith(err, codeWrongSeq) {
+		return b.taken(ctx, m.Header.Get(nats.MsgIdHdr), err)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("cannot take lease: %w", err)
 	}
 	return wire.Fence(seq), nil
+}
+
+// taken says whether the lease was refused because an attempt whose answer was lost had
+// taken it: a server checks the expected sequence before it looks for duplicates.
+func (b *controllerBus) taken(ctx context.Context, id string, refused error) (wire.Fence, error) {
+	m, err := b.last(ctx, wire.StreamControl, wire.SubjectLease, admit.MaxHolder)
+	if err != nil {
+		return 0, fmt.Errorf("cannot take lease: %w", err)
+	}
+	if m.header(nats.MsgIdHdr) != id {
+		return 0, fmt.Errorf("cannot take lease: %w: %w", wire.ErrNoLease, refused)
+	}
+	return wire.Fence(m.Seq), nil
 }
 
 func (b *controllerBus) Heartbeat(holder string, f wire.Fence) error {

@@ -95,10 +95,17 @@ func (b *controllerBus) putFenced(ctx context.Context, f wire.Fence, m *nats.Msg
 	m.Header.Set(headerExpectSeq, strconv.FormatUint(uint64(f), 10))
 	m.Header.Set(headerExpectSubj, wire.SubjectLease)
 	_, err := b.publish(ctx, m, wire.StreamControl)
-	if refusedWith(err, codeWrongSeq) {
-		return fmt.Errorf("%w: %w", wire.ErrFenced, err)
+	if !refusedWith(err, codeWrongSeq) {
+		return err
 	}
-	return err
+	// A server that is going down refuses with the same words as one that knows better.
+	// Only a lease that has moved ends a term.
+	if _, now, leaseErr := b.Lease(ctx); leaseErr == nil && now == f {
+		if _, err = b.publish(ctx, m, wire.StreamControl); !refusedWith(err, codeWrongSeq) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", wire.ErrFenced, err)
 }
 
 // publish stores m and returns its sequence. Every attempt bears the same message id:
