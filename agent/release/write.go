@@ -28,9 +28,14 @@ type Writer struct {
 	dirs   map[string]bool       // made, relative; "." included
 }
 
-// Write begins a release that holds exactly files, which are sorted by path and have
-// passed the manifest's check. The caller must end it with Commit or Abort.
+// Write begins a release that holds exactly files, those of a manifest that passed its
+// check. The caller must end it with Commit or Abort.
 func (s *Store) Write(d wire.Digest, files []wire.File) (*Writer, error) {
+	for _, f := range files {
+		if err := wire.CheckPath(f.Path); err != nil {
+			return nil, fmt.Errorf("cannot write release %s: path %w", d.Short(), err)
+		}
+	}
 	w := &Writer{s: s, digest: d, tmp: tmpPrefix + d.String(), files: files,
 		where: make(map[wire.Digest][]int), left: make(map[wire.Digest]bool), dirs: map[string]bool{".": true}}
 	err := s.rels.RemoveAll(w.tmp)
