@@ -256,3 +256,22 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestOutboxConfig(t *testing.T) {
+	db := openDB(t, filepath.Join(t.TempDir(), "db"))
+	lossy := openDB(t, filepath.Join(t.TempDir(), "db"))
+	lossy.NoSync = true
+	one := []Purger{&script{name: "own"}}
+	for want, c := range map[string]OutboxConfig{
+		"DB is required":          {Purgers: one},
+		"NoSync":                  {DB: lossy, Purgers: one},
+		"Purgers is empty":        {DB: db},
+		"empty or used twice":     {DB: db, Purgers: []Purger{one[0], one[0]}},
+		"a limit is negative":     {DB: db, Purgers: one, MaxItems: -1},
+		`name "" is empty or use`: {DB: db, Purgers: []Purger{&script{}}},
+	} {
+		if _, err := NewOutbox(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
