@@ -213,6 +213,7 @@ func (p *plane) mustServe(t *testing.T, d Driver, want string) {
 }
 
 func TestSwitchAndRevert(t *testing.T) {
+	t.Parallel()
 	eachPlane(t, func(t *testing.T, p *plane) {
 		d := p.open(t)
 		one, two := p.release(t, 1, p.good("one")), p.release(t, 2, p.good("two"))
@@ -245,6 +246,7 @@ func TestSwitchAndRevert(t *testing.T) {
 }
 
 func TestInvalidReleaseLeavesTheOldOneServing(t *testing.T) {
+	t.Parallel()
 	eachPlane(t, func(t *testing.T, p *plane) {
 		d := p.open(t)
 		one := p.release(t, 1, p.good("one"))
@@ -266,6 +268,7 @@ func TestInvalidReleaseLeavesTheOldOneServing(t *testing.T) {
 }
 
 func TestReopen(t *testing.T) {
+	t.Parallel()
 	eachPlane(t, func(t *testing.T, p *plane) {
 		d := p.open(t)
 		one := p.release(t, 1, p.good("one"))

@@ -69,6 +69,13 @@ func newNginx(cfg Config) (*nginx, error) {
 	if err := n.version.Check(); err != nil {
 		return fail(fmt.Errorf("%s -v answered %.100q: the version %w", n.binary, out, err))
 	}
+	if _, err := os.Stat(n.conf()); errors.Is(err, os.ErrNotExist) && !cfg.Start {
+		// Whoever runs nginx can start it before there is a release.
+		boot := fmt.Sprintf("# No release is active yet.\npid %s;\nerror_log %s crit;\nevents {}\n", cfg.PIDFile, n.log())
+		if err := writeFile(n.conf(), []byte(boot)); err != nil {
+			return fail(err)
+		}
+	}
 	if pid, err := n.master(); err == nil {
 		cfg.Logger.Info("found nginx running", "app", cfg.App, "pid", pid)
 	}
@@ -97,11 +104,11 @@ func (n *nginx) dropFree() bool { return n.version.Compare("1.27.4") >= 0 }
 
 // args are the arguments of every run: without -e, nginx first opens the error log it
 // was built with.
-func (n *nginx) args(conf string) []string {
+func (n *nginx) args(conf, log string) []string {
 	if n.version.Compare("1.19.5") < 0 {
 		return []string{"-c", conf}
 	}
-	return []string{"-e", n.log(), "-c", conf}
+	return []string{"-e", log, "-c", conf}
 }
 
 func (n *nginx) Traits() Traits {
@@ -120,7 +127,9 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	conf, err := n.prepare(r, dir)
+	// A log of its own: what is wrong with a candidate is no word on a reload.
+	log := filepath.Join(dir, "error.log")
+	conf, err := n.prepare(r, dir, log)
 	if err != nil {
 		return err
 	}
@@ -128,7 +137,7 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 	if err := os.WriteFile(candidate, conf, 0o644); err != nil {
 		return err
 	}
-	out, err := command{argv: append([]string{n.binary, "-t", "-q"}, n.args(candidate)...), timeout: n.cfg.Timeout.Std()}.run(ctx)
+	out, err := command{argv: append([]string{n.binary, "-t", "-q"}, n.args(candidate, log)...), timeout: n.cfg.Timeout.Std()}.run(ctx)
 	if err == nil {
 		return nil
 	}
@@ -150,12 +159,12 @@ func refusal(out string) string {
 }
 
 // prepare writes the snippets of r into dir and returns the main configuration.
-func (n *nginx) prepare(r Release, dir string) ([]byte, error) {
+func (n *nginx) prepare(r Release, dir, log string) ([]byte, error) {
 	template, err := readCapped(filepath.Join(r.Dir, NginxTemplate), maxTemplate)
 	if err != nil {
 		return nil, err
 	}
-	out, err := n.render(template, r, dir)
+	out, err := n.render(template, r, dir, log)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +214,7 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	conf, err := n.prepare(r, dir)
+	conf, err := n.prepare(r, dir, n.log())
 	if err != nil {
 		return err
 	}
@@ -217,7 +226,7 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	if pid == 0 {
 		return n.start(ctx)
 	}
-	out, err := command{argv: append([]string{n.binary, "-s", "reload"}, n.args(n.conf())...), timeout: n.cfg.Timeout.Std()}.run(ctx)
+	out, err := command{argv: append([]string{n.binary, "-s", "reload"}, n.args(n.conf(), n.log())...), timeout: n.cfg.Timeout.Std()}.run(ctx)
 	if err != nil {
 		if why := refusal(out); why != "" {
 			err = errors.New(why)

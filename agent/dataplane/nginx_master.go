@@ -59,7 +59,7 @@ func (n *nginx) isMaster(pid int) bool {
 // start runs a master that outlives this process if that is killed, and returns when
 // its pidfile says that it has bound its sockets.
 func (n *nginx) start(ctx context.Context) error {
-	cmd := exec.Command(n.binary, append(n.args(n.conf()), "-g", "daemon off;")...)
+	cmd := exec.Command(n.binary, append(n.args(n.conf(), n.log()), "-g", "daemon off;")...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// A file and not a pipe: a pipe would end with the agent.

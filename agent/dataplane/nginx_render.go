@@ -35,8 +35,8 @@ const (
 	headersFile = "headers.conf"
 )
 
-// render fills in a template. dir is where the snippets will be.
-func (n *nginx) render(template []byte, r Release, dir string) (*rendered, error) {
+// render fills in a template. dir is where the snippets will be, log the error log.
+func (n *nginx) render(template []byte, r Release, dir, log string) (*rendered, error) {
 	if err := checkDir(r.Dir); err != nil {
 		return nil, fmt.Errorf("release directory: %w", err)
 	}
@@ -85,7 +85,7 @@ func (n *nginx) render(template []byte, r Release, dir string) (*rendered, error
 	if !pid {
 		fmt.Fprintf(&out, "pid %s;\n", n.cfg.PIDFile)
 	}
-	fmt.Fprintf(&out, "error_log %s crit;\n", n.log())
+	fmt.Fprintf(&out, "error_log %s crit;\n", log)
 	return &rendered{[]byte(out.String()), n.snippet(r, dir), headers(r)}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 // A port that something else holds passes nginx -t and nginx -s reload.
 func TestRefusedReloadIsFoundAndExplained(t *testing.T) {
+	t.Parallel()
 	p := newPlane(t, KindNginx)
 	d := p.open(t)
 	one := p.release(t, 1, p.good("one"))
@@ -57,6 +58,7 @@ func TestRefusedReloadIsFoundAndExplained(t *testing.T) {
 }
 
 func TestSurvivingMasterIsAdopted(t *testing.T) {
+	t.Parallel()
 	p := newPlane(t, KindNginx)
 	dead := p.open(t) // never asked to close before the test is over, as if killed
 	one, two := p.release(t, 1, p.good("one")), p.release(t, 2, p.good("two"))
@@ -81,23 +83,17 @@ func TestSurvivingMasterIsAdopted(t *testing.T) {
 }
 
 func TestForeignMasterIsReloadedAndLeftRunning(t *testing.T) {
+	t.Parallel()
 	p := newPlane(t, KindNginx)
 	p.cfg.Start, p.cfg.PIDFile = false, filepath.Join(t.TempDir(), "foreign.pid")
 	d := p.open(t)
 	one, two := p.release(t, 1, p.good("one")), p.release(t, 2, p.good("two"))
 	p.prepare(t, one)
-	// Nothing to reload yet: the files are not touched either.
 	if err := d.Activate(t.Context(), one); err == nil || !strings.Contains(err.Error(), "nginx is not running") {
 		t.Fatalf("Activate without a master: %v", err)
 	}
-	boot := filepath.Join(p.cfg.Dir, "nginx.conf")
-	text := fmt.Sprintf("user root; pid %s; error_log %s; events {} http { access_log off; server { listen %s; } }",
-		p.cfg.PIDFile, filepath.Join(p.cfg.Dir, "boot.log"), p.cfg.Listen)
-	if err := os.WriteFile(boot, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	n := d.(*nginx)
-	master := exec.Command(n.binary, append(n.args(boot), "-g", "daemon off;")...)
+	master := exec.Command(n.binary, append(n.args(n.conf(), n.log()), "-g", "daemon off;")...)
 	if err := master.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +120,7 @@ func TestForeignMasterIsReloadedAndLeftRunning(t *testing.T) {
 }
 
 func TestStrangerInThePIDFileIsNotSignalled(t *testing.T) {
+	t.Parallel()
 	p := newPlane(t, KindNginx)
 	d := p.open(t)
 	stranger := exec.Command("/bin/sleep", "60")
@@ -149,6 +146,7 @@ func TestStrangerInThePIDFileIsNotSignalled(t *testing.T) {
 }
 
 func TestStartFailureSaysWhy(t *testing.T) {
+	t.Parallel()
 	p := newPlane(t, KindNginx)
 	taken, err := net.Listen("tcp", p.cfg.Listen)
 	if err != nil {
@@ -178,6 +176,7 @@ func TestValidateLeavesNothingBehind(t *testing.T) {
 
 // A web application firewall with the OWASP core rule set, as Debian packages both.
 func TestWAF(t *testing.T) {
+	t.Parallel()
 	p := newPlane(t, KindNginx)
 	const module, rules = "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so", "/usr/share/modsecurity-crs/rules"
 	for _, path := range []string{module, rules} {

@@ -27,7 +27,7 @@ func TestRender(t *testing.T) {
 			in := "events {}\nhttp { server {\n\tlisten @listen@; include @ebbgate@;\n" +
 				"\tlocation /x { add_header A b; include @headers@; alias @release@/x; try_files $uri @other; }\n" +
 				"} } # @region@ @epoch@ @version@ @state@\n"
-			out, err := renderer(version).render([]byte(in), renderRelease, "/s/live")
+			out, err := renderer(version).render([]byte(in), renderRelease, "/s/live", "/s/error.log")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,12 +58,12 @@ func TestRenderRefuses(t *testing.T) {
 		"pid /run/nginx.pid; include @ebbgate@;":        "nginx.conf:1: pid is /run/nginx.pid, this node's is /s/nginx.pid",
 		"include @ebbgate@;\nroot /apps/shop/current/x": "nginx.conf:2: /apps/shop/current changes under the running server",
 	} {
-		if _, err := renderer("1.22.1").render([]byte(in), renderRelease, "/s/live"); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := renderer("1.22.1").render([]byte(in), renderRelease, "/s/live", "/s/error.log"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", in, err, want)
 		}
 	}
 	for _, in := range []string{"pid @state@/nginx.pid; include @ebbgate@;", "# daemon off;\ninclude @ebbgate@;"} {
-		if out, err := renderer("1.22.1").render([]byte(in), renderRelease, "/s/live"); err != nil {
+		if out, err := renderer("1.22.1").render([]byte(in), renderRelease, "/s/live", "/s/error.log"); err != nil {
 			t.Errorf("%q: %v", in, err)
 		} else if n := strings.Count(string(out.conf), "pid /s/nginx.pid;"); n != 1 {
 			t.Errorf("%q: %d pid directives", in, n)
@@ -71,7 +71,7 @@ func TestRenderRefuses(t *testing.T) {
 	}
 	spaced := renderRelease
 	spaced.Dir = "/r/a b; include /etc/passwd"
-	if _, err := renderer("1.22.1").render([]byte("include @ebbgate@;"), spaced, "/s/live"); err == nil {
+	if _, err := renderer("1.22.1").render([]byte("include @ebbgate@;"), spaced, "/s/live", "/s/error.log"); err == nil {
 		t.Error("a directory with a semicolon: no error")
 	}
 }
@@ -80,7 +80,7 @@ func FuzzRender(f *testing.F) {
 	f.Add([]byte("listen @listen@; include @ebbgate@;"))
 	f.Add([]byte("pid x; @x@ @@ @ebbgate@"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		out, err := renderer("1.22.1").render(in, renderRelease, "/s/live")
+		out, err := renderer("1.22.1").render(in, renderRelease, "/s/live", "/s/error.log")
 		if err == nil && placeholder.Match(out.conf) && !placeholder.Match([]byte(strings.NewReplacer(
 			"@release@", "", "@listen@", "", "@state@", "", "@region@", "", "@epoch@", "", "@version@", "", "@ebbgate@", "", "@headers@", "").Replace(string(in)))) {
 			t.Errorf("%q leaves a placeholder in %q", in, out.conf)

@@ -24,6 +24,7 @@ const (
 // switched: a client that retries would hide what is lost. Each answer has to be of
 // one release from its header to its body.
 func TestNoRequestIsLost(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		kind  Kind
 		fresh bool // a connection for each request; nginx closes kept-alive ones when it reloads
@@ -124,6 +125,7 @@ func (c *onceClient) close() {
 // TestNotModifiedIsOfTheSameBytes revalidates across a switch between files of equal
 // size.
 func TestNotModifiedIsOfTheSameBytes(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		kind  Kind
 		equal bool // equal modification times too
