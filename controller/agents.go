@@ -179,6 +179,7 @@ func (c *Controller) saveAgent(e enrolled, by, kind, text string) error {
 	if err := c.commit(w); err != nil {
 		return err
 	}
+	c.cfg.trace("agent enrolled")
 	c.registry.put(e)
 	c.emit(Event{Region: e.Region, Kind: "agent", Text: text})
 	return c.members(e.Region)

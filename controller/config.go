@@ -25,7 +25,12 @@ type Config struct {
 	Replicas int           // of the streams, 1 or 3; default 1
 	Lost     time.Duration // an agent silent for this long is unknown; default 30 s
 	Tick     time.Duration // how often time passes for the engine; default 250 ms
-	Log      *slog.Logger  // default: slog.Default()
+	// OriginFetch is the longest time an answer may be on its way from the origin: the
+	// second purge comes no sooner than that after the first. Default 2 s.
+	OriginFetch time.Duration
+	Log         *slog.Logger // default: slog.Default()
+
+	trace func(point string) // told of every point at which a crash matters; nil outside tests
 }
 
 // RegionConfig says where a region's content is cached and how to see that it is fresh.
@@ -52,8 +57,8 @@ func (cfg *Config) validate() error {
 		return errors.New("controller: trust is missing")
 	case len(cfg.Regions) == 0:
 		return errors.New("controller: regions is empty")
-	case cfg.Lost < 0 || cfg.Tick < 0:
-		return errors.New("controller: lost and tick must not be negative")
+	case cfg.Lost < 0 || cfg.Tick < 0 || cfg.OriginFetch < 0:
+		return errors.New("controller: lost, tick and origin fetch must not be negative")
 	}
 	listed := false
 	for _, k := range cfg.Trust.Root().Roles[wire.RoleController].Keys {
@@ -84,6 +89,12 @@ func (cfg *Config) validate() error {
 	}
 	if cfg.Tick == 0 {
 		cfg.Tick = 250 * time.Millisecond
+	}
+	if cfg.OriginFetch == 0 {
+		cfg.OriginFetch = 2 * time.Second
+	}
+	if cfg.trace == nil {
+		cfg.trace = func(string) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()

@@ -111,12 +111,15 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err != nil {
 		return ignoreEnd(ctx, err)
 	}
+	c.cfg.trace("lease taken")
 	if err := c.journal.reconcile(ctx, c.cfg.Bus, fence); err != nil {
 		return ignoreEnd(ctx, err)
 	}
+	c.cfg.trace("reconciled")
 	if err := c.load(); err != nil {
 		return err
 	}
+	c.cfg.trace("loaded")
 	c.log.Info("leading", "fence", fence, "apps", len(c.states), "bundles", len(c.bundles))
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -166,11 +169,18 @@ func (c *Controller) loop(ctx context.Context) error {
 	}
 }
 
-// do runs f in the loop and returns what it returned.
+// do runs an operator's request in the loop and returns what it returned.
 func do[T any](ctx context.Context, c *Controller, f func() (T, error)) (v T, err error) {
 	if !c.leading.Load() {
 		return v, ErrStandby
 	}
+	return inLoop(ctx, c, f)
+}
+
+// inLoop runs f in the loop and returns what it returned. Unlike an operator, who is sent
+// away while nobody leads, it waits until the loop has begun: a report that is read too
+// early would otherwise be lost until the agent's next one.
+func inLoop[T any](ctx context.Context, c *Controller, f func() (T, error)) (v T, err error) {
 	r := request{run: func() { v, err = f() }, done: make(chan struct{})}
 	select {
 	case c.requests <- r:

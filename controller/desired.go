@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,8 +57,9 @@ func (c *Controller) desire(w *write, region wire.Region, states map[wire.App]ro
 	return next, true, nil
 }
 
-// catchUp raises the sequence of a region above what the bus already holds: after the
-// loss of our disk the agents would refuse anything lower as a replay.
+// catchUp makes the next document of a region one above what the bus already holds,
+// unless that is ours to the byte: after the loss of our disk the agents would refuse
+// anything lower as a replay.
 func (c *Controller) catchUp(ctx context.Context, region wire.Region) error {
 	envelope, err := c.cfg.Bus.Want(ctx, region)
 	if errors.Is(err, wire.ErrNotFound) {
@@ -71,7 +73,7 @@ func (c *Controller) catchUp(ctx context.Context, region wire.Region) error {
 		c.log.Warn("the desired document on the bus is not ours; it is replaced", "region", region, "error", err)
 		return nil
 	}
-	if w := c.wants[region]; d.Sequence > w.Sequence {
+	if w := c.wants[region]; d.Sequence > w.Sequence || d.Sequence == w.Sequence && !bytes.Equal(envelope, w.Envelope) {
 		c.wants[region] = want{Sequence: d.Sequence}
 	}
 	return nil
@@ -96,7 +98,7 @@ func (c *Controller) beacons(ctx context.Context) error {
 }
 
 func (c *Controller) beacon(ctx context.Context) error {
-	b, err := do(ctx, c, func() (*wire.Beacon, error) {
+	b, err := inLoop(ctx, c, func() (*wire.Beacon, error) {
 		head, err := auditHead(c.db)
 		b := &wire.Beacon{
 			Fleet: c.cfg.Trust.Fleet(), At: time.Now().UTC(), Root: c.cfg.Trust.Root().Version,

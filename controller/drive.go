@@ -63,6 +63,7 @@ func (c *Controller) stepBy(app wire.App, e rollout.Event, by string) error {
 	if err := c.commit(w); err != nil {
 		return err
 	}
+	c.cfg.trace("committed")
 	c.states = states
 	for r, v := range wants {
 		c.wants[r] = v
@@ -92,11 +93,16 @@ func withState(states map[wire.App]rollout.State, app wire.App, s rollout.State)
 	return next
 }
 
+// commit makes w durable here and has it copied to the bus.
 func (c *Controller) commit(w *write) error {
 	if len(w.put) == 0 && len(w.audit) == 0 {
 		return nil
 	}
-	return c.journal.commit(w)
+	if err := c.journal.commit(w); err != nil {
+		return err
+	}
+	c.wake()
+	return nil
 }
 
 func (c *Controller) audit(w *write, e AuditEntry) {
@@ -133,6 +139,9 @@ func (c *Controller) resume(ctx context.Context) error {
 		if err := c.catchUp(ctx, r); err != nil {
 			return err
 		}
+		if err := c.reorder(r); err != nil {
+			return err
+		}
 		if err := c.members(r); err != nil {
 			return err
 		}
@@ -141,6 +150,29 @@ func (c *Controller) resume(ctx context.Context) error {
 		c.queue.add(rollout.Pending(c.states[app])...)
 	}
 	c.wake()
+	return nil
+}
+
+// reorder signs a region's desired document again if it does not say what the engines
+// order: the bus may have kept the record of the one and lost that of the other.
+func (c *Controller) reorder(region wire.Region) error {
+	ordered := false
+	for _, app := range wire.Keys(c.states) {
+		o := rollout.OrderFor(c.states[app], region)
+		ordered = ordered || o.Base != nil || o.Next != nil
+	}
+	if !ordered {
+		return nil
+	}
+	w := &write{put: map[string]any{}}
+	v, changed, err := c.desire(w, region, c.states)
+	if err != nil || !changed {
+		return err
+	}
+	if err := c.commit(w); err != nil {
+		return err
+	}
+	c.wants[region] = v
 	return nil
 }
 

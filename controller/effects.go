@@ -98,7 +98,7 @@ func (c *Controller) perform(ctx context.Context, fence wire.Fence, effect rollo
 	switch e := effect.(type) {
 	case rollout.Publish:
 		// Read before the journal is published, so that what it follows from is too.
-		w, err := do(ctx, c, func() (want, error) { return c.wants[e.Region], nil })
+		w, err := inLoop(ctx, c, func() (want, error) { return c.wants[e.Region], nil })
 		if err != nil {
 			return err
 		}
@@ -108,14 +108,17 @@ func (c *Controller) perform(ctx context.Context, fence wire.Fence, effect rollo
 		if len(w.Envelope) == 0 {
 			return nil // nothing has ever been ordered here
 		}
+		c.cfg.trace("journal published")
 		if err := c.cfg.Bus.PutWant(ctx, fence, e.Region, w.Envelope); err != nil {
 			return fmt.Errorf("cannot order region %s: %w", e.Region, err)
 		}
+		c.cfg.trace("ordered")
 		return nil
 	case rollout.Purge:
 		if err := c.journal.publish(ctx, c.cfg.Bus); err != nil {
 			return err
 		}
+		c.cfg.trace("purge journaled")
 		return c.purge(ctx, e)
 	default:
 		return fmt.Errorf("effect %s is of an unknown kind", effect.ID())

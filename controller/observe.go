@@ -10,7 +10,7 @@ import (
 )
 
 // heard takes in a report from the bus. It is called from one goroutine; whatever does
-// not verify is counted and forgotten.
+// not verify is logged and forgotten.
 func (c *Controller) heard(ctx context.Context, region wire.Region, id wire.AgentID, envelope []byte, stored time.Time) {
 	n, ok := c.registry.get(region, id)
 	if !ok {
@@ -25,7 +25,7 @@ func (c *Controller) heard(ctx context.Context, region wire.Region, id wire.Agen
 		c.log.Warn("a report was refused", "region", region, "agent", id, "error", err)
 		return
 	}
-	_, err = do(ctx, c, func() (struct{}, error) { return struct{}{}, c.observe(region, id, report, stored) })
+	_, err = inLoop(ctx, c, func() (struct{}, error) { return struct{}{}, c.observe(region, id, report, stored) })
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStandby) {
 		c.log.Error("a report could not be taken in", "region", region, "agent", id, "error", err)
 	}

@@ -83,6 +83,7 @@ func (c *Controller) register(info BundleInfo, m *wire.Manifest) (BundleInfo, er
 	if err := c.commit(w); err != nil {
 		return BundleInfo{}, err
 	}
+	c.cfg.trace("bundle registered")
 	c.bundles[info.Digest] = info
 	c.manifests.put(info.Digest, m)
 	c.emit(Event{App: info.App, Kind: "bundle", Text: fmt.Sprintf("%s %s published by %s", info.App, info.Version, info.By)})
@@ -180,7 +181,7 @@ func (c *Controller) manifest(ctx context.Context, digest wire.Digest) (*wire.Ma
 	if m := c.manifests.get(digest); m != nil {
 		return m, nil
 	}
-	info, err := do(ctx, c, func() (BundleInfo, error) { return c.bundles[digest], nil })
+	info, err := inLoop(ctx, c, func() (BundleInfo, error) { return c.bundles[digest], nil })
 	if err != nil {
 		return nil, err
 	}
