@@ -37,7 +37,8 @@ type fleet struct {
 	lists   map[wire.Region]Members
 	purging map[string]*job
 	stuck   map[wire.Region]string // region → "hold", or why its purges fail
-	restart bool                   // lose all memory but the Record after every event
+	restart int                    // lose all memory but the Record after every so many events; 0: never
+	fed     int
 	out     func(format string, args ...any)
 	check   func(before State, e Event, after State, effects []Effect)
 	quiet   bool
@@ -74,7 +75,7 @@ func (f *fleet) feed(e Event) {
 	for _, eff := range effects {
 		f.do(eff)
 	}
-	if f.restart {
+	if f.fed++; f.restart > 0 && f.fed%f.restart == 0 {
 		f.reload()
 	}
 }
@@ -307,7 +308,7 @@ func (n *node) stage(want *wire.Target) bool {
 		return false
 	}
 	if p := n.app.Next; p != nil && p.Epoch == want.Epoch {
-		if p.State == wire.StateFailed && n.trouble[want.Version] == "" {
+		if p.State != wire.StateStaged && n.trouble[want.Version] == "" {
 			p.State, p.Error, n.changed = wire.StateStaged, "", true
 		}
 		return p.State == wire.StateStaged

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -15,14 +16,14 @@ func (t *turn) hold(r wire.Region, tl tally) {
 	inputs["max_unreachable"], inputs["lost"] = ro.Plan.MaxUnreachable.String(), t.s.lost().String()
 	switch {
 	case rr.Hold == nil && kind == "":
-	case rr.Hold != nil && kind == "" && (!tl.known || tl.waiting > 0):
-		// After a start nobody has been heard of yet: no reason to let go.
+	case rr.Hold != nil && kind != rr.Hold.Kind && (!tl.known || tl.waiting > 0):
+		// After a start nobody has been heard of yet: no reason to think otherwise.
 	case rr.Hold == nil:
 		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(ro.Plan.Deadline.Std())}
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
 	case kind == "":
-		held := t.s.Now.Sub(rr.Hold.Since)
+		held := t.s.Now.Sub(rr.Hold.Since).Round(time.Second)
 		rr.Hold, rr.Returned = nil, t.s.Now
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)

@@ -10,17 +10,20 @@ import (
 
 func (t *turn) members(e Members) {
 	old := t.s.View.Members[e.Region]
-	m := &Membership{First: t.s.Now}
-	if old != nil {
-		m.First = old.First
-	}
+	m := &Membership{}
 	for _, l := range e.Agents {
 		a := &Agent{ID: l.ID, Seen: t.s.Now, key: keyOf(l.ID)}
 		if known := old.find(l.ID); known != nil {
 			c := *known
 			a = &c
-		} else if t.s.Rollout != nil {
-			a.score = wire.ScoreOf(t.s.Rollout.Seed, a.ID)
+		} else {
+			if t.s.Rollout != nil {
+				a.score = wire.ScoreOf(t.s.Rollout.Seed, a.ID)
+			}
+			if old != nil {
+				a.since = t.s.Now
+				t.restartDeadline(e.Region)
+			}
 		}
 		a.Drained = l.Drained
 		m.Agents = append(m.Agents, a)
@@ -67,10 +70,13 @@ func (t *turn) reported(e Reported) bool {
 	a := *old
 	a.Report, a.Stored = &e.Report, e.Stored
 	a.Incarnation, a.Sequence, a.Desired = e.Incarnation, e.Sequence, e.Desired
+	if old.Report == nil && a.since.IsZero() && e.Stored.After(t.s.Since) {
+		a.since = t.s.Now
+	}
 	agents := slices.Clone(m.Agents)
 	i, _ := m.index(e.Agent)
 	agents[i] = &a
-	t.seat(e.Region, &Membership{m.First, agents})
+	t.seat(e.Region, &Membership{agents})
 
 	was, is := t.s.presence(old), t.s.presence(&a)
 	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && sameProgress(old.Report, a.Report) {
@@ -80,11 +86,19 @@ func (t *turn) reported(e Reported) bool {
 		t.note(e.Region, rr, &a)
 		rr = t.s.Regions[e.Region]
 		if was == silent && is == live && rr.awaits(&a) {
-			rr.Returned = t.s.Now
-			t.set(e.Region, rr)
+			t.restartDeadline(e.Region)
 		}
 	}
 	return true
+}
+
+// restartDeadline gives the agents of the region the whole deadline again. It is kept in the
+// Record: after a restart nobody would know who has just come.
+func (t *turn) restartDeadline(r wire.Region) {
+	if rr := t.s.Regions[r]; rr.Next != nil {
+		rr.Returned = t.s.Now
+		t.set(r, rr)
+	}
 }
 
 // awaits reports whether a deadline runs for the agent.
@@ -142,7 +156,7 @@ func (t *turn) rescore() {
 			c.score = wire.ScoreOf(t.s.Rollout.Seed, a.ID)
 			agents[i] = &c
 		}
-		members[r] = &Membership{m.First, agents}
+		members[r] = &Membership{agents}
 	}
 	t.s.View.Members = members
 }

@@ -185,10 +185,10 @@ func (p Plan) checkSteps(field string, w Wave) error {
 			return bad(field+".activate", "is %s, want at least 1", s.Activate)
 		case s.Bake < 0:
 			return bad(field+".bake", "is negative")
-		case last && s.Bake > 0:
-			return bad(field+".bake", "is of the last step; the wave's bake follows it")
 		case last && !s.Activate.All():
 			return bad(field+".activate", "is %s, the last step has to be 100%%", s.Activate)
+		case last && s.Bake > 0:
+			return bad(field+".bake", "is of the last step; the wave's bake follows it")
 		case last && i == 0 && p.MaxUnavailable.All():
 			return bad(field+".activate", "is 100%% in one step with max_unavailable 100%%")
 		case !last && s.Activate.All():

@@ -43,7 +43,7 @@ func TestScenarios(t *testing.T) {
 				t.Errorf("differs from %s (-want +got):\n%s", file, diff)
 			}
 			again := newFleet(t)
-			again.restart = true
+			again.restart = 1
 			if diff := cmp.Diff(strings.Split(got, "\n"), strings.Split(play(again, string(data)), "\n")); diff != "" {
 				t.Errorf("a restart after every event changes the course (-without +with):\n%s", diff)
 			}
@@ -117,7 +117,7 @@ func (f *fleet) command(w []string, plan string) error {
 		if f.s.Rollout.Status != StatusDone {
 			return fmt.Errorf("the fleet does not get to %s: %s", w[1], strings.Join(Explain(f.s), "\n"))
 		}
-		f.now, f.quiet = f.now.Truncate(time.Minute), false
+		f.quiet = false
 	case "start": // start ID VERSION
 		p, err := ParsePlan("plan.yaml", []byte(plan))
 		if err != nil {

@@ -54,7 +54,7 @@ type RegionRecord struct {
 	Step     int            `json:"step,omitempty"`    // index of the plan's step while activating
 	Ladder   []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
 	Acked    []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
-	Returned time.Time      `json:"returned,omitzero"` // when silent agents last came back; deadlines count from here
+	Returned time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
 	Issued   time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
 	Hold     *Hold          `json:"hold,omitempty"`
 
@@ -167,8 +167,7 @@ type View struct {
 
 // Membership is the enrolled agents of a region.
 type Membership struct {
-	First  time.Time // of the first list since the start
-	Agents []*Agent  // by ascending ID
+	Agents []*Agent // by ascending ID
 }
 
 // Agent is an enrolled agent and the last it said.
@@ -182,6 +181,7 @@ type Agent struct {
 	Stored                         time.Time
 	Incarnation, Sequence, Desired uint64
 
+	since time.Time  // deadlines do not count before; zero: it was there before the start
 	score wire.Score // for the rollout's seed
 	key   agentKey
 }

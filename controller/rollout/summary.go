@@ -85,13 +85,13 @@ func (s State) summarise(r wire.Region) RegionSummary {
 	}
 	if m := s.View.Members[r]; m != nil {
 		for _, a := range m.Agents {
-			sum.Agents = append(sum.Agents, s.agent(m, rr, a))
+			sum.Agents = append(sum.Agents, s.agent(rr, a))
 		}
 	}
 	return sum
 }
 
-func (s State) agent(m *Membership, rr RegionRecord, a *Agent) AgentSummary {
+func (s State) agent(rr RegionRecord, a *Agent) AgentSummary {
 	sum := AgentSummary{ID: a.ID, InCohort: inCohort(rr, a), Stored: a.Stored, State: "idle"}
 	if a.Report != nil {
 		sum.Plane = a.Report.Plane
@@ -113,7 +113,7 @@ func (s State) agent(m *Membership, rr RegionRecord, a *Agent) AgentSummary {
 	case p == waiting:
 		sum.State = "waiting"
 	default:
-		if reason := s.failed(m, rr, a); reason != "" {
+		if reason := s.failed(rr, a); reason != "" {
 			sum.State, sum.Error = "failed", reason
 		}
 	}

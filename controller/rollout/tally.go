@@ -96,7 +96,7 @@ func (s State) tally(r wire.Region) tally {
 		case live:
 			tl.Live++
 		}
-		if reason := s.failed(m, rr, a); reason != "" {
+		if reason := s.failed(rr, a); reason != "" {
 			tl.Failed++
 			if _, acked := slices.BinarySearch(rr.Acked, a.ID); !acked {
 				tl.failures = append(tl.failures, failure{a.ID, reason})
@@ -140,8 +140,8 @@ func inCohort(rr RegionRecord, a *Agent) bool {
 }
 
 // failed returns how the agent failed at the region's epoch, or "". A silent agent has not
-// failed by being silent, and neither has one that is back for less than the deadline.
-func (s State) failed(m *Membership, rr RegionRecord, a *Agent) string {
+// failed by being silent, and neither has one that is new or back for less than the deadline.
+func (s State) failed(rr RegionRecord, a *Agent) string {
 	e := rr.epoch()
 	if e == 0 || a.Report == nil {
 		return ""
@@ -160,10 +160,7 @@ func (s State) failed(m *Membership, rr RegionRecord, a *Agent) string {
 	if rr.Next.Phase == wire.PhaseActivate {
 		since, what = rr.orderedAt(a.score), "confirm"
 	}
-	if a.Seen.After(m.First) {
-		since = later(since, a.Seen)
-	}
-	since = later(since, rr.Returned)
+	since = later(later(since, rr.Returned), a.since)
 	if s.Now.Sub(since) >= ro.Plan.Deadline.Std() {
 		return fmt.Sprintf("did not %s within %s", what, ro.Plan.Deadline)
 	}

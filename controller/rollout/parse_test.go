@@ -1,0 +1,175 @@
+package rollout
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+const fullPlan = `
+waves:
+- regions: [eu-west]
+  strategy: canary
+  steps:
+  - {activate: 1, bake: 30s}
+  - {activate: 25%, bake: 1m}
+  - activate: 100%
+  bake: 5m
+- regions: [us-east, us-west]
+  max_parallel: 1
+max_unavailable: 10%
+max_unreachable: 1
+max_failures: 2
+healthy: 5s
+soak: 10m
+deadline: 3m
+on_failure: revert-all
+`
+
+func TestParsePlan(t *testing.T) {
+	want := Plan{
+		Waves: []Wave{
+			{Regions: []wire.Region{"eu-west"}, Strategy: StrategyCanary, Bake: wire.Duration(5 * time.Minute), Steps: []PlanStep{
+				{Count(1), wire.Duration(30 * time.Second)}, {Share(25), wire.Duration(time.Minute)}, {Share(100), 0},
+			}},
+			{Regions: []wire.Region{"us-east", "us-west"}, Strategy: StrategyRolling, MaxParallel: 1},
+		},
+		MaxUnavailable: Share(10), MaxUnreachable: Count(1), MaxFailures: 2,
+		Healthy: wire.Duration(5 * time.Second), Soak: wire.Duration(10 * time.Minute), Deadline: wire.Duration(3 * time.Minute),
+		OnFailure: RevertAll,
+	}
+	got, err := ParsePlan("plan.yaml", []byte(fullPlan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	data, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ParsePlan("plan.json", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, again); diff != "" {
+		t.Errorf("as JSON, -want +got:\n%s", diff)
+	}
+	if err := got.Validate([]wire.Region{"eu-west", "us-east", "us-west"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParsePlanRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ plan, want string }{
+		"empty":          {"", "p: invalid document: empty"},
+		"not YAML":       {"waves: [", "p: invalid document: line 1:"},
+		"a list":         {"- a", "p:1: : is not a mapping"},
+		"unknown field":  {"waves:\n- regions: [eu]\n  speed: 1", "p:3: waves[0].speed: is not a field; want one of bake, max_parallel, regions, steps, strategy"},
+		"repeated field": {"soak: 1s\nsoak: 2s", "p:2: soak: appears twice"},
+		"duration":       {"waves:\n- regions: [eu]\n  bake: 5x", `p:3: waves[0].bake: "5x" is not a duration like 30s or 1m30s`},
+		"amount":         {"max_unavailable: 101%", `p:1: max_unavailable: "101%" is more than 100%`},
+		"fraction":       {"max_unavailable: 0.5", `p:1: max_unavailable: "0.5" is not an amount like 3 or 25%`},
+		"number":         {"max_failures: -1", `p:1: max_failures: "-1" is not a number from 0`},
+		"null":           {"soak:", "p:1: soak: is not a value"},
+		"alias":          {"soak: &a 1s\nhealthy: *a", "p:2: healthy: is not a value"},
+		"merge":          {"a: &a {soak: 1s}\n<<: *a", "p:1: a: is not a field"},
+		"mapping":        {"waves: {a: b}", "p:1: waves: is not a list"},
+		"too large":      {strings.Repeat("#", maxPlan+1), "p: document too large: 262145 bytes, at most 262144"},
+	} {
+		_, err := ParsePlan("p", []byte(c.plan))
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s…", name, err, c.want)
+		}
+		if !errors.Is(err, wire.ErrInvalid) && !errors.Is(err, wire.ErrTooLarge) {
+			t.Errorf("%s: %v is neither ErrInvalid nor ErrTooLarge", name, err)
+		}
+	}
+}
+
+func TestPlanValidate(t *testing.T) {
+	known := []wire.Region{"a", "b", "c", "d", "e"}
+	if err := DefaultPlan(known).Validate(known); err != nil {
+		t.Errorf("default plan: %v", err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Plan)
+		want   string
+	}{
+		"no waves":         {func(p *Plan) { p.Waves = nil }, "plan: waves: are 0, want 1 to 100"},
+		"no regions":       {func(p *Plan) { p.Waves[1].Regions = nil }, "plan: waves[1].regions: are missing"},
+		"unknown region":   {func(p *Plan) { p.Waves[0].Regions[0] = "x" }, `plan: waves[0].regions[0]: is "x", not a region of the fleet`},
+		"region twice":     {func(p *Plan) { p.Waves[1].Regions[1] = "a" }, `plan: waves[1].regions[1]: is "a", already in waves[0]`},
+		"all at once":      {func(p *Plan) { p.MaxUnavailable = Share(100) }, "plan: max_unavailable: is 100% and waves[1] is rolling: all agents would switch at once; use canary steps"},
+		"none at all":      {func(p *Plan) { p.MaxUnavailable = Count(0) }, "plan: max_unavailable: is 0, want at least 1"},
+		"all unreachable":  {func(p *Plan) { p.MaxUnreachable = Share(100) }, "plan: max_unreachable: is 100%, want less than 100%"},
+		"steps of rolling": {func(p *Plan) { p.Waves[1].Steps = []PlanStep{{Share(100), 0}} }, "plan: waves[1].steps: need strategy canary"},
+		"not to the end":   {func(p *Plan) { p.Waves[0].Steps = p.Waves[0].Steps[:2] }, "plan: waves[0].steps[1].activate: is 10%, the last step has to be 100%"},
+		"going down":       {func(p *Plan) { p.Waves[0].Steps[2].Activate = Share(5) }, "plan: waves[0].steps[2].activate: is 5%, not above the step before"},
+		"last bake":        {func(p *Plan) { p.Waves[0].Steps[3].Bake = 1 }, "plan: waves[0].steps[3].bake: is of the last step; the wave's bake follows it"},
+		"strategy":         {func(p *Plan) { p.Waves[0].Strategy = "yolo" }, `plan: waves[0].strategy: is "yolo", want rolling or canary`},
+		"on failure":       {func(p *Plan) { p.OnFailure = "" }, `plan: on_failure: is "", want revert-wave, revert-all or hold`},
+		"healthy":          {func(p *Plan) { p.Healthy = p.Deadline }, "plan: healthy: is 10m0s, not below the deadline of 10m0s"},
+		"deadline":         {func(p *Plan) { p.Deadline = 0 }, "plan: deadline: is 0s, want 1s to 24h"},
+		"one step of all": {func(p *Plan) {
+			p.MaxUnavailable, p.Waves = Share(100), p.Waves[:1]
+			p.Waves[0].Steps = []PlanStep{{Share(100), 0}}
+		}, "plan: waves[0].steps[0].activate: is 100% in one step with max_unavailable 100%"},
+	} {
+		p := DefaultPlan(known)
+		c.change(&p)
+		if err := p.Validate(known); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func TestAmount(t *testing.T) {
+	for _, c := range []struct {
+		amount         Amount
+		n, floor, ceil int
+	}{
+		{Count(3), 10, 3, 3}, {Count(3), 2, 2, 2}, {Share(25), 10, 2, 3}, {Share(100), 7, 7, 7}, {Share(1), 10, 0, 1}, {Share(50), 0, 0, 0},
+	} {
+		if f, cl := c.amount.Floor(c.n), c.amount.Ceil(c.n); f != c.floor || cl != c.ceil {
+			t.Errorf("%s of %d: %d and %d, want %d and %d", c.amount, c.n, f, cl, c.floor, c.ceil)
+		}
+	}
+}
+
+func FuzzParsePlan(f *testing.F) {
+	f.Add([]byte(fullPlan))
+	f.Add([]byte(`{"waves":[{"regions":["eu"],"bake":"1m"}],"max_failures":3}`))
+	f.Add([]byte("waves: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ParsePlan("p", data)
+		if err != nil {
+			return
+		}
+		var known []wire.Region
+		for _, w := range p.Waves {
+			known = append(known, w.Regions...)
+		}
+		if p.Validate(known) != nil {
+			return
+		}
+		encoded, err := json.Marshal(p)
+		if err != nil {
+			t.Fatalf("%+v: %v", p, err)
+		}
+		again, err := ParsePlan("p", encoded)
+		if err != nil {
+			t.Fatalf("%s: %v", encoded, err)
+		}
+		if twice, err := json.Marshal(again); err != nil || string(encoded) != string(twice) {
+			t.Errorf("%s became %s: %v", encoded, twice, err)
+		}
+	})
+}
