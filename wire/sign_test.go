@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,4 +204,32 @@ func TestKeyText(t *testing.T) {
 	if _, err := ParsePrivateKey(text); err == nil {
 		t.Error("took a public key for a private one")
 	}
+}
+
+// The zero key is a point of order four: a signature that needs no private key verifies
+// under it for one text in four. It is what a map of keys returns for an unknown agent.
+func TestTrapZeroKey(t *testing.T) {
+	sig := make([]byte, ed25519.SignatureSize)
+	sig[0] = 1 // R is the identity, S is 0
+	for i := range 1000 {
+		r := goodReport()
+		r.Sequence += uint64(i)
+		payload, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ed25519.Verify(make([]byte, ed25519.PublicKeySize), dsse.PAE(TypeReport, payload), sig) {
+			continue
+		}
+		forged, err := EncodeJSON(&dsse.Envelope{PayloadType: TypeReport, Payload: base64.StdEncoding.EncodeToString(payload),
+			Signatures: []Signature{{Sig: base64.StdEncoding.EncodeToString(sig)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := goodTrust(t).OpenReport(forged, "node-a", PublicKey{}); !errors.Is(err, ErrSignature) {
+			t.Fatalf("a report signed by nobody: %v, want %v", err, ErrSignature)
+		}
+		return
+	}
+	t.Fatal("found no text for the forgery: the test proves nothing")
 }

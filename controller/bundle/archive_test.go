@@ -162,6 +162,14 @@ func TestVerifyRefuses(t *testing.T) {
 			}
 			return data
 		}), "holds no index.json"},
+		{"a chunk too many", two, func(f []byte) []byte {
+			var extra bytes.Buffer
+			w := tar.NewWriter(&extra)
+			w.WriteHeader(&tar.Header{Name: blobPrefix + wire.DigestOf([]byte("x")).String(), Size: 1, Mode: 0o644, Format: tar.FormatUSTAR})
+			w.Write([]byte("x"))
+			w.Flush()
+			return append(extra.Bytes(), f...)
+		}, "is not in its index"},
 		{"a missing chunk", two, retar(func(h *tar.Header, data []byte) []byte {
 			if h.Name != indexName {
 				return skip

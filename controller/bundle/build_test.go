@@ -101,7 +101,7 @@ func TestSameFilesSameDigest(t *testing.T) {
 		root := dir(t, waf(nil))
 		filepath.WalkDir(root, func(p string, e os.DirEntry, err error) error {
 			if err == nil && e.Type().IsRegular() {
-				os.Chmod(p, 0o600)
+				os.Chmod(p, 0o650)
 			}
 			return os.Chtimes(p, day, day)
 		})
