@@ -125,7 +125,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, p *PlanReg
 		p.Files = append(p.Files, sign+ch.Path)
 	}
 	view.Changes = view.Changes || committed == nil || committed.Digest != view.Digest
-	selectors, err := c.selectors(ctx, purge)
+	selectors, err := c.selectors(ctx, purge, purge.Epoch-1)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, p *PlanReg
 		took := 2 * cdn.PredictDuration(caps, counts)
 		gap := time.Duration(0)
 		for kind := range counts {
-			gap = max(gap, originFetch, caps.Kinds[kind].Gap)
+			gap = max(gap, c.cfg.OriginFetch, caps.Kinds[kind].Gap)
 		}
 		p.PurgeFor = max(p.PurgeFor, wire.Duration(took+gap))
 	}
@@ -156,10 +156,12 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 		if err := c.engine(info.App); err != nil {
 			return AppView{}, err
 		}
-		return c.command(info.App, rollout.Start{
+		view, err := c.command(info.App, rollout.Start{
 			Now: time.Now().UTC(), ID: newID(), By: by, Seed: rand.Text(), Plan: plan, CheckIndex: req.CheckIndex,
 			Target: wire.Target{Digest: info.Digest, Version: info.Version, Packs: []wire.PackRef{{Index: info.Index}}},
 		}, by)
+		c.cfg.trace("start taken")
+		return view, err
 	})
 }
 

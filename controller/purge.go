@@ -21,9 +21,10 @@ const (
 	// roundsPerEffect numbers the outbox rounds of one purge effect: the first purge, the
 	// second after the gap, and both again for each repeat.
 	roundsPerEffect = 2 * (1 + purgeRepeats)
-	// originFetch is the longest time an answer may be on its way from the origin: the
-	// second purge comes no sooner than that after the first.
-	originFetch = 2 * time.Second
+	// oldEpochs is how far back the epoch of an agent may lie that switched late.
+	oldEpochs = 16
+	// keptRuns is how many items of purges that operators asked for are kept in a region.
+	keptRuns = 1000
 	// runEpoch marks purges that an operator asked for; no activation has epoch zero.
 	runEpoch = 0
 )
@@ -40,8 +41,9 @@ func (c *Controller) newOutbox() (*cdn.Outbox, error) {
 // bundles in from goes over to to: the rules of both sides decide, on the files that
 // differ. Tags that carry a version or an epoch are those of the old side, so that
 // repeating the purge never throws away fresh content; only where nothing was served
-// before do the new side's count.
-func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Selector, error) {
+// before do the new side's count. since is the oldest epoch that the region's caches may
+// hold; zero: not known.
+func (c *Controller) selectors(ctx context.Context, e rollout.Purge, since wire.Epoch) ([]cdn.Selector, error) {
 	to, err := c.manifest(ctx, e.To)
 	if err != nil {
 		return nil, err
@@ -69,8 +71,10 @@ func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Sele
 		}
 		changes := to.Diff(from, e.Region)
 		for _, rules := range []*wire.Manifest{from, to} {
-			if err := add(rules, vars(from, e.Epoch), changes); err != nil {
-				return nil, err
+			for epoch := oldest(since, e.Epoch); epoch < e.Epoch; epoch++ {
+				if err := add(rules, vars(from, epoch), changes); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -80,6 +84,26 @@ func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Sele
 		}
 	}
 	return cdn.Coalesce(all), nil
+}
+
+// oldest returns the first epoch whose tags are purged when a region goes over to next.
+func oldest(since, next wire.Epoch) wire.Epoch {
+	if next > oldEpochs {
+		since = max(since, next-oldEpochs)
+	}
+	return max(1, since)
+}
+
+// servedSince returns the epoch that the region had committed before a purge's; zero when
+// nothing was, or when the purge is for agents that were left behind at any earlier one.
+func (c *Controller) servedSince(ctx context.Context, e rollout.Purge) (wire.Epoch, error) {
+	return inLoop(ctx, c, func() (wire.Epoch, error) {
+		t := c.states[e.App].Regions[e.Region].Committed
+		if t == nil || t.Epoch >= e.Epoch {
+			return 0, nil
+		}
+		return t.Epoch, nil
+	})
 }
 
 func purgeRules(m *wire.Manifest) []cdn.Rule {
@@ -136,7 +160,7 @@ func (c *Controller) items(e rollout.Purge, selectors []cdn.Selector, attempt in
 		items = append(items, cdn.Rounds(c.purger(t.Provider).Capabilities(), cdn.Item{
 			Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region),
 			Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
-		}, selectors, originFetch)...)
+		}, selectors, c.cfg.OriginFetch)...)
 	}
 	return items
 }
@@ -144,7 +168,11 @@ func (c *Controller) items(e rollout.Purge, selectors []cdn.Selector, attempt in
 // purge hands a purge effect to the outbox and sees to it that the engine learns the end.
 // A refusal that a person has to mend ends it as failed; anything else is repeated for ever.
 func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
-	selectors, err := c.selectors(ctx, e)
+	since, err := c.servedSince(ctx, e)
+	if err != nil {
+		return err
+	}
+	selectors, err := c.selectors(ctx, e, since)
 	if err != nil {
 		if errors.Is(err, wire.ErrDisconnected) || ctx.Err() != nil {
 			return err
@@ -159,6 +187,7 @@ func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 	if err != nil {
 		return c.purged(ctx, e, err)
 	}
+	c.cfg.trace("purge stored")
 	c.follow(ctx, e, selectors, ids)
 	return nil
 }
@@ -183,9 +212,11 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 		if ctx.Err() != nil {
 			return // the next start follows it again
 		}
+		c.cfg.trace("purge verified")
 		if err := c.purged(ctx, e, err); err != nil && ctx.Err() == nil {
 			c.log.Error("the end of a purge could not be recorded", "effect", e.ID(), "error", err)
 		}
+		c.cfg.trace("purge recorded")
 	})
 }
 
@@ -234,6 +265,7 @@ func (c *Controller) accepted(ctx context.Context, e rollout.Purge, ids []cdn.ID
 			}
 			what[fmt.Sprintf("%s at %s/%s", item.Selector, item.Provider, item.Scope)] = true
 		}
+		c.cfg.trace("purge accepted")
 		verb := "purged"
 		if i > 0 {
 			verb = "purged again, for what was on its way meanwhile:"
