@@ -100,16 +100,16 @@ func previous(ctx context.Context, cl *api.Client, dir string) *wire.Manifest {
 	if err != nil {
 		return nil
 	}
-	var newest controller.BundleInfo
+	var last controller.BundleInfo // of those that are not above this one: publishing again is fine
 	for _, b := range bundles {
-		if newest.Digest.IsZero() || b.Version.Compare(newest.Version) > 0 {
-			newest = b
+		if b.Version.Compare(spec.Version) <= 0 && b.Version.Compare(last.Version) > 0 {
+			last = b
 		}
 	}
-	if newest.Digest.IsZero() {
+	if last.Digest.IsZero() {
 		return nil
 	}
-	payload, err := cl.Manifest(ctx, newest.Digest)
+	payload, err := cl.Manifest(ctx, last.Digest)
 	if err != nil {
 		return nil
 	}

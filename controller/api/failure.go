@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/wire"
@@ -58,6 +59,9 @@ func failureOf(err error) *Error {
 	for _, f := range failures {
 		if errors.Is(err, f.is) {
 			e.Status, e.Code = f.status, f.code
+			if said, found := strings.CutPrefix(e.Message, f.is.Error()+": "); found {
+				e.Message = said // the code says the same
+			}
 			break
 		}
 	}

@@ -83,6 +83,10 @@ func (f *Fake) Show(film []controller.AppView) {
 func (f *Fake) Emit(e controller.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.emit(e)
+}
+
+func (f *Fake) emit(e controller.Event) {
 	e.ID, e.At = uint64(len(f.events)+1), Start.Add(time.Duration(len(f.events))*time.Second)
 	f.events = append(f.events, e)
 	for ch := range f.readers {
@@ -253,7 +257,7 @@ func (f *Fake) Apps(context.Context) ([]controller.AppView, error) {
 	})
 }
 
-// picture takes the next picture of the film.
+// picture takes the next picture of the film, and tells that there is another.
 func (f *Fake) picture() controller.AppView {
 	if len(f.film) == 0 {
 		return controller.AppView{App: App, Summary: rollout.Summary{App: App, At: Start}}
@@ -261,6 +265,8 @@ func (f *Fake) picture() controller.AppView {
 	v := f.film[0]
 	if len(f.film) > 1 {
 		f.film = f.film[1:]
+		d := f.film[0].Rollout.Decisions
+		f.emit(controller.Event{App: App, Kind: "decision", Text: d[len(d)-1].Reason, Decision: &d[len(d)-1]})
 	}
 	return v
 }

@@ -16,8 +16,8 @@ const App wire.App = "edge-proxy"
 // in eu-west and 40 in us-east, that ends as end: done, reverted or failed.
 func Film(end rollout.RolloutStatus) []controller.AppView {
 	s := script{end: end}
-	s.step(rollout.KindStart, "", "alice started edge-proxy 1.4.0")
 	s.eu = []string{"staging", "staging", "silent"}
+	s.step(rollout.KindStart, "", "alice started edge-proxy 1.4.0")
 	s.step(rollout.KindStage, "eu-west", "all 3 live agents of eu-west have 1.4.0 staged")
 	s.eu = []string{"switching", "staged", "staged"}
 	s.step(rollout.KindActivate, "eu-west", "1 of 3 agents of eu-west may switch to epoch 17")
