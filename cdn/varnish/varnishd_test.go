@@ -1,19 +1,16 @@
 package varnish
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/ebbgate/ebbgate/cdn/varnish/varnishtest"
 )
 
 const canary = "canary-token-7f3a"
@@ -78,81 +75,11 @@ func (o *origin) hold(at string) (release func()) {
 // varnishd starts the real daemon with the shipped VCL on a free port.
 func varnishd(t *testing.T, backend string) (base string) {
 	t.Helper()
-	binary, err := exec.LookPath("varnishd")
-	if err != nil {
-		if os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	dir := t.TempDir()
-	shipped, err := os.ReadFile("../../deploy/varnish/ebbgate.vcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokenFile := filepath.Join(dir, "ebbgate.token")
-	write := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(tokenFile, canary+"\n")
-	write(filepath.Join(dir, "ebbgate.vcl"), strings.ReplaceAll(string(shipped), "/etc/varnish/ebbgate.token", tokenFile))
 	host, port, _ := net.SplitHostPort(strings.TrimPrefix(backend, "http://"))
-	write(filepath.Join(dir, "main.vcl"), fmt.Sprintf(`vcl 4.1;
-include "%s/ebbgate.vcl";
+	return varnishtest.Start(t, varnishtest.Config{Token: canary, VCL: fmt.Sprintf(`
 backend default { .host = "%s"; .port = "%s"; }
 sub vcl_miss { if (req.http.Cache-Control == "only-if-cached") { return (synth(504)); } }
-`, dir, host, port))
-
-	address := freeAddress(t)
-	var log bytes.Buffer
-	cmd := exec.Command(binary, "-F", "-j", "none", "-n", filepath.Join(dir, "work"), "-a", address,
-		"-T", "none", "-f", filepath.Join(dir, "main.vcl"), "-s", "malloc,16m", "-p", "ban_lurker_sleep=0.01",
-		"-p", "thread_pool_min=5", "-p", "thread_pools=1")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(exited) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		select {
-		case <-exited:
-		case <-time.After(5 * time.Second):
-			_ = cmd.Process.Kill()
-			<-exited
-		}
-		if t.Failed() {
-			t.Logf("varnishd: %s", log.String())
-		}
-	})
-	deadline := time.After(30 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return "http://" + address
-		}
-		select {
-		case <-exited:
-			t.Fatalf("varnishd ended: %s", log.String())
-		case <-deadline:
-			t.Fatal("varnishd does not listen after 30 s")
-		case <-tick.C:
-		}
-	}
-}
-
-func freeAddress(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+`, host, port)})
 }
 
 // get asks one instance for a URL; with onlyIfCached a miss is 504 and fills

@@ -25,6 +25,8 @@ const (
 type Cluster struct {
 	URLs []string  // where clients connect
 	Keys *hub.Keys // what the servers trust
+	// KeysDir is where the keys are kept: the hub directory of a controller.
+	KeysDir string
 
 	t       testing.TB
 	cfg     hub.ClusterConfig
@@ -41,7 +43,8 @@ func StartCluster(t testing.TB) *Cluster {
 	if out, err := exec.Command("go", "build", "-o", c.program, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
 		c.missing(fmt.Sprintf("cannot build nats-server: %v\n%s", err, out))
 	}
-	keys, err := hub.OpenKeys(filepath.Join(c.dir, "keys"))
+	c.KeysDir = filepath.Join(c.dir, "keys")
+	keys, err := hub.OpenKeys(c.KeysDir)
 	if err != nil {
 		t.Fatal(err)
 	}
