@@ -61,6 +61,9 @@ func TestBuiltinAnswers(t *testing.T) {
 	if got := a.header.Get("Last-Modified"); got != "" {
 		t.Errorf("Last-Modified %q", got)
 	}
+	if a, err = get(t.Context(), d.Traits().URL+IdentityPath, ""); err != nil || a.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("the identity can be cached: %v, %v", a.header, err)
+	}
 	res, err := http.Post(d.Traits().URL+"/page", "text/plain", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ type readback struct {
 // confirm asks until confirmInARow fresh connections in a row show r, or ctx ends.
 func (b readback) confirm(ctx context.Context, r Release) (evidence string, err error) {
 	begin := time.Now()
+	var last error // the newest that is not the end of ctx: that one says nothing of the data plane
 	row, asked := 0, 0
 	for {
 		err := b.shows(ctx, b.url, r)
@@ -39,8 +40,12 @@ func (b readback) confirm(ctx context.Context, r Release) (evidence string, err 
 				return fmt.Sprintf("%s shows %s on %d fresh connections in a row, %d asked, after %d ms",
 					b.url, r.ID(), row, asked, time.Since(begin).Milliseconds()), nil
 			}
+			last = fmt.Errorf("%s shows %s on %d fresh connections in a row, want %d", b.url, r.ID(), row, confirmInARow)
 		} else {
 			row = 0
+			if ctx.Err() == nil || last == nil {
+				last = err
+			}
 			if ctx.Err() == nil && b.giveUp != nil {
 				if why := b.giveUp(); why != nil {
 					return "", fmt.Errorf("%w: %w", err, why)
@@ -49,10 +54,7 @@ func (b readback) confirm(ctx context.Context, r Release) (evidence string, err 
 		}
 		select {
 		case <-ctx.Done():
-			if err == nil {
-				err = fmt.Errorf("%s shows %s on %d fresh connections in a row, want %d", b.url, r.ID(), row, confirmInARow)
-			}
-			return "", fmt.Errorf("%w: %w", err, ctx.Err())
+			return "", fmt.Errorf("%w: %w", last, ctx.Err())
 		case <-time.After(confirmPause):
 		}
 	}

@@ -181,13 +181,15 @@ func (p *plane) mustConfirm(t *testing.T, d Driver, r Release) {
 	}
 }
 
-func (p *plane) mustNotConfirm(t *testing.T, d Driver, r Release) {
+func (p *plane) mustNotConfirm(t *testing.T, d Driver, r Release) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if evidence, err := d.Confirm(ctx, r); err == nil {
+	evidence, err := d.Confirm(ctx, r)
+	if err == nil {
 		t.Fatalf("Confirm %s: no error, evidence %s", r.ID(), evidence)
 	}
+	return err
 }
 
 // mustServe reads /page as a user of the data plane would.

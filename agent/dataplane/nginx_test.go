@@ -121,27 +121,35 @@ func TestForeignMasterIsReloadedAndLeftRunning(t *testing.T) {
 
 func TestStrangerInThePIDFileIsNotSignalled(t *testing.T) {
 	t.Parallel()
-	p := newPlane(t, KindNginx)
-	d := p.open(t)
-	stranger := exec.Command("/bin/sleep", "60")
-	if err := stranger.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = stranger.Wait(); close(ended) }()
-	defer func() { _ = stranger.Process.Kill(); <-ended }()
-	pidfile := filepath.Join(p.cfg.Dir, "nginx.pid")
-	if err := os.WriteFile(pidfile, fmt.Appendln(nil, stranger.Process.Pid), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	p.switchTo(t, d, p.release(t, 1, p.good("one")))
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-ended:
-		t.Error("the stranger was ended")
-	default:
+	for _, start := range []bool{true, false} {
+		t.Run(fmt.Sprintf("start=%v", start), func(t *testing.T) {
+			p := newPlane(t, KindNginx)
+			p.cfg.Start, p.cfg.PIDFile = start, filepath.Join(t.TempDir(), "nginx.pid")
+			d := p.open(t)
+			stranger := exec.Command("/bin/sleep", "60")
+			if err := stranger.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() { _ = stranger.Wait(); close(ended) }()
+			defer func() { _ = stranger.Process.Kill(); <-ended }()
+			mustWrite(t, p.cfg.PIDFile, fmt.Sprintln(stranger.Process.Pid))
+			r := p.release(t, 1, p.good("one"))
+			if err := d.Activate(t.Context(), r); (err == nil) != start {
+				t.Errorf("Activate: %v", err)
+			}
+			if start {
+				p.mustConfirm(t, d, r)
+			}
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-ended:
+				t.Error("the stranger was ended")
+			default:
+			}
+		})
 	}
 }
 
