@@ -38,6 +38,11 @@ func (c *Controller) stepBy(app wire.App, e rollout.Event, by string) error {
 	}
 	if old.Rollout != nil && next.Rollout != nil && old.Rollout.ID != next.Rollout.ID {
 		w.put[historyKey(app, old.Rollout.ID)] = old.Rollout
+		tooOld, err := c.forgotten(app, keptHistory-1)
+		if err != nil {
+			return err
+		}
+		w.delete = tooOld
 	}
 	states := withState(c.states, app, next)
 	wants := make(map[wire.Region]want)
@@ -69,6 +74,7 @@ func (c *Controller) stepBy(app wire.App, e rollout.Event, by string) error {
 		c.wants[r] = v
 	}
 	c.announce(app, effects)
+	c.forget(app, effects)
 	c.queue.add(effects...)
 	c.wake()
 	return nil
@@ -95,7 +101,7 @@ func withState(states map[wire.App]rollout.State, app wire.App, s rollout.State)
 
 // commit makes w durable here and has it copied to the bus.
 func (c *Controller) commit(w *write) error {
-	if len(w.put) == 0 && len(w.audit) == 0 {
+	if len(w.put) == 0 && len(w.delete) == 0 && len(w.audit) == 0 {
 		return nil
 	}
 	if err := c.journal.commit(w); err != nil {
@@ -145,6 +151,9 @@ func (c *Controller) resume(ctx context.Context) error {
 		if err := c.members(r); err != nil {
 			return err
 		}
+	}
+	if err := c.prune(); err != nil {
+		return err
 	}
 	for _, app := range wire.Keys(c.states) {
 		c.queue.add(rollout.Pending(c.states[app])...)

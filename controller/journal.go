@@ -25,16 +25,17 @@ type journal struct {
 	db  *bolt.DB
 	log *slog.Logger
 
-	mu    sync.Mutex      // guards fence and dirty
-	fence wire.Fence      // of the current term; stamped on every record
-	dirty map[string]bool // committed here, not yet known to be on the bus
+	mu    sync.Mutex      // guards all below
+	fence wire.Fence      // of the lease: proves to the bus that we lead
+	term  wire.Fence      // the fence, or above every record's where the bus has begun anew; stamped on each record
+	dirty map[string]bool // committed or deleted here, not yet known to be so on the bus
 }
 
 // record is one value with what decides between two copies of it.
 type record struct {
-	Fence    wire.Fence      `json:"fence"`    // of the term in which it was written
+	Fence    wire.Fence      `json:"fence"`    // the term in which it was written
 	Revision uint64          `json:"revision"` // ascending within a key
-	Data     json.RawMessage `json:"data"`     // null: deleted
+	Data     json.RawMessage `json:"data"`
 }
 
 func (r record) newer(than record) bool {
@@ -119,27 +120,27 @@ func (j *journal) load() (map[string][]byte, error) {
 			if err := json.Unmarshal(v, &r); err != nil {
 				return fmt.Errorf("journal record %s: %w", k, err)
 			}
-			if len(r.Data) > 0 && string(r.Data) != "null" {
-				all[string(k)] = r.Data
-			}
+			all[string(k)] = r.Data
 			return nil
 		})
 	})
 	return all, err
 }
 
-// write is one transaction under construction: values to put (nil deletes) and entries
-// to append to the audit log.
+// write is one transaction under construction: values to put, keys to delete and entries
+// to append to the audit log. What is deleted must never be written again: a copy that
+// turns up later would win over the new one.
 type write struct {
-	put   map[string]any
-	audit []AuditEntry
+	put    map[string]any
+	delete []string
+	audit  []AuditEntry
 }
 
 // commit makes w durable; it has happened once commit returns. What was put is marked
 // for publication.
 func (j *journal) commit(w *write) error {
 	j.mu.Lock()
-	fence := j.fence
+	term := j.term
 	j.mu.Unlock()
 	err := j.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketJournal)
@@ -154,11 +155,16 @@ func (j *journal) commit(w *write) error {
 			if err != nil {
 				return fmt.Errorf("journal record %s: %w", key, err)
 			}
-			v, err := wire.EncodeJSON(record{fence, old.Revision + 1, data})
+			v, err := wire.EncodeJSON(record{term, old.Revision + 1, data})
 			if err != nil {
 				return err
 			}
 			if err := b.Put([]byte(key), v); err != nil {
+				return err
+			}
+		}
+		for _, key := range w.delete {
+			if err := b.Delete([]byte(key)); err != nil {
 				return err
 			}
 		}
@@ -170,6 +176,9 @@ func (j *journal) commit(w *write) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for key := range w.put {
+		j.dirty[key] = true
+	}
+	for _, key := range w.delete {
 		j.dirty[key] = true
 	}
 	return nil
@@ -186,7 +195,11 @@ func (j *journal) publish(ctx context.Context, bus wire.ControllerBus) error {
 		delete(j.dirty, key) // before the read: a commit in between marks it again
 		j.mu.Unlock()
 		v, err := j.raw(key)
-		if err == nil {
+		switch {
+		case err != nil:
+		case v == nil:
+			err = bus.DeleteJournal(ctx, fence, key)
+		default:
 			err = bus.PutJournal(ctx, fence, key, v)
 		}
 		if err != nil {
@@ -209,7 +222,8 @@ func (j *journal) raw(key string) (v []byte, err error) {
 
 // reconcile begins a term: of every record the newer copy, here or on the bus, is kept,
 // and whatever the bus lacks is marked for publication. Records are then written under
-// the new fence as they change.
+// the new term as they change. A bus that lost everything counts its fences from one
+// again; terms go on rising all the same, so that no copy of old wins over a new one.
 func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence wire.Fence) error {
 	remote, err := bus.Journal(ctx)
 	if err != nil {
@@ -217,10 +231,15 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fence = fence
+	j.fence, j.term = fence, fence
 	return j.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketJournal)
-		err := b.ForEach(func(k, _ []byte) error {
+		err := b.ForEach(func(k, v []byte) error {
+			var r record
+			if err := json.Unmarshal(v, &r); err != nil {
+				return fmt.Errorf("journal record %s: %w", k, err)
+			}
+			j.rise(r)
 			if _, there := remote[string(k)]; !there {
 				j.dirty[string(k)] = true
 			}
@@ -236,6 +255,7 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 				j.dirty[key] = b.Get([]byte(key)) != nil
 				continue
 			}
+			j.rise(theirs)
 			if v := b.Get([]byte(key)); v != nil {
 				if err := json.Unmarshal(v, &ours); err != nil {
 					return fmt.Errorf("journal record %s: %w", key, err)
@@ -252,6 +272,13 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 		}
 		return nil
 	})
+}
+
+// rise lifts the term above that of a record of an earlier one. The caller holds mu.
+func (j *journal) rise(r record) {
+	if r.Fence >= j.term {
+		j.term = r.Fence + 1
+	}
 }
 
 // self returns the controller's own name, made once: it tells a restart of the leader,

@@ -3,13 +3,10 @@ package controller
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -198,9 +195,10 @@ func (c *Controller) command(app wire.App, e rollout.Event, by string) (AppView,
 	return c.view(app), nil
 }
 
-// newID names a rollout: time first, so that names sort as they came.
+// newID names a rollout: time first, to the millisecond, so that names sort as they came.
 func newID() string {
-	return strings.ToLower(time.Now().UTC().Format("20060102-150405") + "-" + rand.Text()[:6])
+	at := strings.Replace(time.Now().UTC().Format("20060102-150405.000"), ".", "-", 1)
+	return strings.ToLower(at + "-" + rand.Text()[:6])
 }
 
 func (c *Controller) view(app wire.App) AppView {
@@ -229,7 +227,8 @@ func (c *Controller) Apps(ctx context.Context) ([]AppView, error) {
 	})
 }
 
-// History returns the rollouts of an app, newest first, the active one included.
+// History returns the rollouts of an app, newest first: the active or last one and up to
+// 100 before it.
 func (c *Controller) History(ctx context.Context, app wire.App) ([]rollout.Rollout, error) {
 	return do(ctx, c, func() ([]rollout.Rollout, error) {
 		s, there := c.states[app]
@@ -237,21 +236,10 @@ func (c *Controller) History(ctx context.Context, app wire.App) ([]rollout.Rollo
 			return nil, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
 		}
 		past := []rollout.Rollout{}
-		prefix := []byte(historyKey(app, ""))
-		err := c.db.View(func(tx *bolt.Tx) error {
-			cur := tx.Bucket(bucketJournal).Cursor()
-			for k, v := cur.Seek(prefix); strings.HasPrefix(string(k), string(prefix)); k, v = cur.Next() {
-				var rec record
-				var r rollout.Rollout
-				if err := json.Unmarshal(v, &rec); err != nil {
-					return err
-				}
-				if err := json.Unmarshal(rec.Data, &r); err != nil {
-					return err
-				}
-				past = append(past, r)
-			}
-			return nil
+		err := c.pastRollouts(app, func(_ string, v []byte) error {
+			r, err := decodePast(v)
+			past = append(past, r)
+			return err
 		})
 		if s.Rollout != nil {
 			past = append(past, *s.Rollout)

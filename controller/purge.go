@@ -359,6 +359,9 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.forgetRuns(req.Region); err != nil {
+		return nil, err
+	}
 	ids, err := c.outbox.Submit(ctx, items)
 	if err != nil {
 		return nil, err
@@ -368,6 +371,22 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		views[i], _ = c.outbox.Get(id)
 	}
 	return views, nil
+}
+
+// forgetRuns drops what operators had purged in a region and is over, once it is much:
+// rollouts share the outbox, which has an end.
+func (c *Controller) forgetRuns(region wire.Region) error {
+	runs := 0
+	for _, e := range c.outbox.List(cdn.Filter{Region: string(region)}) {
+		if e.Item.App == "" {
+			runs++
+		}
+	}
+	if runs < keptRuns {
+		return nil
+	}
+	_, err := c.outbox.Prune("", string(region), runEpoch+1)
+	return err
 }
 
 // Purges returns the purge outbox of a region and app, newest epoch first; empty names

@@ -1,0 +1,75 @@
+package controller
+
+import (
+	"encoding/json"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// keptHistory is how many rollouts of an app are remembered besides the last one.
+const keptHistory = 100
+
+// forgotten returns the keys of an app's past rollouts but for the newest few. Names of
+// rollouts begin with the time, so that keys are in order of age.
+func (c *Controller) forgotten(app wire.App, keep int) (keys []string, err error) {
+	err = c.pastRollouts(app, func(key string, _ []byte) error {
+		keys = append(keys, key)
+		return nil
+	})
+	return keys[:max(0, len(keys)-keep)], err
+}
+
+// pastRollouts calls f with the journaled rollouts of an app, oldest first.
+func (c *Controller) pastRollouts(app wire.App, f func(key string, v []byte) error) error {
+	prefix := historyKey(app, "")
+	return c.db.View(func(tx *bolt.Tx) error {
+		cur := tx.Bucket(bucketJournal).Cursor()
+		for k, v := cur.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix); k, v = cur.Next() {
+			if err := f(string(k), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func decodePast(v []byte) (r rollout.Rollout, err error) {
+	var rec record
+	if err := json.Unmarshal(v, &rec); err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(rec.Data, &r)
+}
+
+// prune deletes the past rollouts that a term which ended too early has left behind, or
+// that the bus has brought back.
+func (c *Controller) prune() error {
+	w := &write{}
+	for _, app := range wire.Keys(c.states) {
+		keys, err := c.forgotten(app, keptHistory)
+		if err != nil {
+			return err
+		}
+		w.delete = append(w.delete, keys...)
+	}
+	return c.commit(w)
+}
+
+// forget drops the purges of epochs that regions have left for good. A failure costs
+// only space until the next commit.
+func (c *Controller) forget(app wire.App, effects []rollout.Effect) {
+	for _, effect := range effects {
+		d, ok := effect.(rollout.Decide)
+		if !ok || d.Decision.Kind != rollout.KindCommit {
+			continue
+		}
+		region := d.Decision.Region
+		if _, err := c.outbox.Prune(string(app), string(region), uint64(d.Decision.Epoch)); err != nil {
+			c.log.Warn("old purges could not be forgotten", "app", app, "region", region, "error", err)
+		}
+	}
+}
