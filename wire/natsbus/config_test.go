@@ -36,10 +36,13 @@ func TestConfigIsValidated(t *testing.T) {
 			t.Errorf("%s: error %v does not name it", name, err)
 		}
 	}
-	both := good
-	both.CredsFile = "/nowhere"
-	if _, err := natsbus.ConnectAgent(t.Context(), both); err == nil {
-		t.Error("two sets of credentials were taken")
+	both, missing := good, good
+	both.CredsFile = "/dev/null"
+	missing.Creds, missing.CredsFile = nil, "/nowhere/agent.creds"
+	for name, cfg := range map[string]natsbus.Config{"two sets of credentials": both, "a missing file": missing} {
+		if _, err := natsbus.ConnectAgent(t.Context(), cfg); err == nil {
+			t.Errorf("%s was taken", name)
+		}
 	}
 }
 

@@ -35,8 +35,9 @@ type conn struct {
 	log     *slog.Logger
 	attempt time.Duration // bounds one request
 
-	mu    sync.Mutex // guards feeds, link and cut
+	mu    sync.Mutex // guards feeds, why, link and cut
 	feeds map[*feed.Feed]struct{}
+	why   string          // there was no connection at the last attempt
 	link  context.Context // done while there is no connection; a new one at every (re)connection
 	cut   context.CancelFunc
 }
@@ -71,7 +72,7 @@ func dial(ctx context.Context, cfg Config, later bool) (*conn, error) {
 		nats.ConnectHandler(func(*nats.Conn) { c.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { c.connected() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.lost(err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.log.Debug("cannot reconnect yet", "err", err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.refused(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.log.Warn("refused by the server", "err", err) }),
 	}
 	if len(cfg.Creds) > 0 {
@@ -108,6 +109,7 @@ func (c *conn) connected() {
 func (c *conn) up() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.why = ""
 	if c.link.Err() != nil {
 		c.link, c.cut = context.WithCancel(context.Background())
 	}
@@ -120,6 +122,17 @@ func (c *conn) lost(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut()
+}
+
+// refused logs why an attempt to connect failed, once as long as it stays the same: a
+// revoked agent tries for years.
+func (c *conn) refused(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why != err.Error() {
+		c.why = err.Error()
+		c.log.Warn("cannot connect, trying on", "err", err)
+	}
 }
 
 // linked returns a context that is done while there is no connection.

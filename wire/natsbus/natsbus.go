@@ -28,6 +28,7 @@ package natsbus
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
@@ -72,6 +73,14 @@ func (c *Config) validate() error {
 	}
 	if err := wire.CheckToken(c.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
+	}
+	for _, file := range []string{c.CredsFile, c.RootCA} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			return err // the client would try for ever
+		}
 	}
 	if c.ReconnectWait == 0 {
 		c.ReconnectWait = defaultReconnectWait
