@@ -121,7 +121,7 @@ func (w *app) confirm(ctx context.Context, rel dataplane.Release, until time.Tim
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil && !time.Now().Before(until):
-			w.proof = proof
+			w.proof, w.proven = proof, true
 			return nil
 		case err == nil:
 			fails, w.proof = 0, proof
@@ -171,7 +171,7 @@ func (w *app) look(ctx context.Context) error {
 		w.drift = "does not show the running release: " + err.Error()
 	}
 	if err == nil {
-		w.proof = proof
+		w.proof, w.proven = proof, true
 		err = w.plane.Check(ctx, rel)
 	}
 	if ctx.Err() == nil {
@@ -211,6 +211,7 @@ func (w *app) repair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot repair %s %s: %w", w.name, rel.Version, err)
 	}
+	w.proven = true
 	w.settle()
 	return nil
 }
@@ -239,6 +240,8 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 		if w.proof, err = w.examine(ctx, rel, returnTime); err != nil && ctx.Err() == nil {
 			// There is nothing better to go to: it is served, and looked after as drift.
 			w.log.Error("the release gone back to does not show", "version", rel.Version, "err", err)
+		} else if err == nil {
+			w.proven = true
 		}
 	}
 	if ctx.Err() != nil {

@@ -139,7 +139,7 @@ func (a *Agent) start(ctx context.Context, g *errgroup.Group) error {
 	if a.bus = a.cfg.Bus; a.bus == nil {
 		a.bus, err = natsbus.ConnectAgent(ctx, natsbus.AgentConfig{
 			Servers: a.cfg.NATS.Servers, CredsFile: a.cfg.NATS.Creds, RootCA: a.cfg.NATS.CA,
-			Name: string(a.cfg.ID), Logger: a.cfg.Logger,
+			Name: string(a.cfg.ID), Logger: a.cfg.Logger, ReconnectWait: a.cfg.NATS.Reconnect.Std(),
 		})
 		if err != nil {
 			return err

@@ -36,6 +36,7 @@ type app struct {
 	delays  map[string]*delay       // step → when it may be tried again
 	failed  map[wire.Digest]failure // why a bundle could not be staged or armed
 	bundles map[wire.Digest]*bundle // parts of manifests
+	proven  bool                    // a release was read back since the agent started
 	proof   string                  // evidence of the last confirmation
 
 	wake chan struct{}   // an order arrived

@@ -47,6 +47,9 @@ type NATS struct {
 	Servers []string `yaml:"servers"` // URLs; required
 	Creds   string   `yaml:"creds"`   // credentials file; required
 	CA      string   `yaml:"ca"`      // file of the certificates that sign the servers'; default: the system's
+	// Reconnect is the least time before a lost connection is made again, of which up to
+	// five times as much is added at random: a fleet must not return as one. Default 5s.
+	Reconnect wire.Duration `yaml:"reconnect"`
 }
 
 // Gossip says how the agent reaches the peers of its region.

@@ -66,7 +66,10 @@ func (w *app) running() *wire.Running {
 	}
 	run := &wire.Running{Epoch: r.Epoch, Digest: r.Digest, Version: r.Version, State: wire.StateConfirmed,
 		Since: st.Since.UTC(), Evidence: wire.Clip(w.proof), Error: wire.Clip(w.sick)}
-	if st.Committed {
+	switch {
+	case !w.proven:
+		run.State = wire.StateActive // since the agent started nobody has read it back
+	case st.Committed:
 		run.State = wire.StateCommitted
 	}
 	if st.Back != nil {

@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/agent/dataplane"
+	"github.com/ebbgate/ebbgate/agent/release"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// moody is the builtin data plane with bad days.
+type moody struct {
+	dataplane.Driver
+	mu   sync.Mutex // guards the rest
+	call map[string]error
+	done []string
+}
+
+func (m *moody) mood(call string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.call[call] = err
+}
+
+func (m *moody) on(call string, r dataplane.Release) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done = append(m.done, call+" "+string(r.Version))
+	return m.call[call]
+}
+
+func (m *moody) did(what string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.done {
+		if d == what {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *moody) Validate(ctx context.Context, r dataplane.Release) error {
+	return errors.Join(m.on("validate", r), m.Driver.Validate(ctx, r))
+}
+
+func (m *moody) Activate(ctx context.Context, r dataplane.Release) error {
+	if err := m.on("activate", r); err != nil {
+		return err
+	}
+	return m.Driver.Activate(ctx, r)
+}
+
+func (m *moody) Check(ctx context.Context, r dataplane.Release) error {
+	return errors.Join(m.on("check", r), m.Driver.Check(ctx, r))
+}
+
+// withMoody runs an agent whose data plane has moods.
+func withMoody(t *testing.T, cfg Config) (*Agent, *moody, chan error) {
+	t.Helper()
+	a, err := New(cfg)
+	check(t, err)
+	m := &moody{Driver: a.apps[0].plane, call: make(map[string]error)}
+	a.apps[0].plane = m
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	ended := make(chan struct{})
+	go func() { defer close(ended); done <- a.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended; a.Close() })
+	return a, m, done
+}
+
+func TestTheRunningReleaseFallsSick(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	a, m, _ := withMoody(t, f.config(bus))
+	v1 := at(f.publish(site("1", "one")), 1)
+	f.order(activate(nil, v1))
+	eventually(t, "confirmed", runs(a, 1, wire.StateConfirmed))
+	m.mood("check", errors.New("probe /: answered 500"))
+	before := m.did("check 1")
+	eventually(t, "the reason in the report", func() bool {
+		r := a.apps[0].report().Running
+		return r != nil && strings.Contains(r.Error, "answered 500")
+	})
+	if n := m.did("check 1") - before; n < tolerated {
+		t.Errorf("sick after %d bad looks, want %d", n, tolerated)
+	}
+	// Not last known good while it is sick, however long it soaks.
+	f.order(wire.Order{Base: &v1})
+	eventually(t, "a plan that says so", func() bool { return strings.Contains(strings.Join(a.apps[0].plan(), ""), "not committed") })
+	m.mood("check", nil)
+	eventually(t, "committed", runs(a, 1, wire.StateCommitted))
+}
+
+func TestDriftIsRepaired(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	a, m, _ := withMoody(t, f.config(bus))
+	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	f.order(activate(&v1, v2))
+	eventually(t, "two", runs(a, 2, wire.StateConfirmed))
+	// Somebody makes the data plane serve the old release behind the agent's back.
+	check(t, m.Driver.Activate(t.Context(), dataplane.Release{App: testApp, Region: testRegion, Epoch: 1, Digest: v1.Digest, Version: "1", Dir: a.apps[0].rel.Path(v1.Digest)}))
+	eventually(t, "two again", func() bool { body, _ := get(t, f.listen, "/"); return body == "two" })
+}
+
+func TestDamageIsRepairedFromTheStagedChunks(t *testing.T) {
+	f := newFleet(t)
+	b, bus := f.withMemory()
+	a, stop := run(t, f.config(bus))
+	v1 := at(f.publish(site("1", "one")), 1)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	f.order(wire.Order{Base: &v1})
+	eventually(t, "committed", runs(a, 1, wire.StateCommitted))
+	page := filepath.Join(a.apps[0].rel.Path(v1.Digest), "site", "index.html")
+	stop()
+	check(t, os.WriteFile(page, []byte("evil"), 0o644))
+	b.Down()
+	a, _ = run(t, f.config(f.reconnect()))
+	eventually(t, "one, from what is staged", func() bool { body, _ := get(t, f.listen, "/"); return body == "one" })
+	if data, err := os.ReadFile(page); err != nil || string(data) != "one" {
+		t.Fatalf("%q, %v", data, err)
+	}
+}
+
+func TestInvalidForThisNode(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	a, m, _ := withMoody(t, f.config(bus))
+	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	m.mood("validate", errors.New("nginx -t: unknown directive \"foo\""))
+	f.order(activate(&v1, v2))
+	eventually(t, "the validator's words in the report", func() bool {
+		n := a.apps[0].report().Next
+		return n != nil && n.State == wire.StateFailed && strings.Contains(n.Error, "unknown directive")
+	})
+	if m.did("activate 2") > 0 {
+		t.Fatal("an invalid release was activated")
+	}
+}
+
+func TestADiskThatDoesNotConfirmIsFatal(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	_, m, done := withMoody(t, f.config(bus))
+	m.mood("activate", fmt.Errorf("symlink: %w", release.ErrSync))
+	f.order(activate(nil, at(f.publish(site("1", "one")), 1)))
+	if err := <-done; !errors.Is(err, release.ErrSync) {
+		t.Fatalf("Run returned %v", err)
+	}
+}
+
+// TestFullDiskKeepsServing stages onto a file system that cannot hold the bundle.
+func TestFullDiskKeepsServing(t *testing.T) {
+	f := newFleet(t)
+	check(t, os.Mkdir(f.path("state"), 0o755))
+	if err := syscall.Mount("tmpfs", f.path("state"), "tmpfs", 0, "size=20m"); err != nil {
+		if os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
+			t.Fatalf("cannot mount a small file system: %v", err)
+		}
+		t.Skipf("cannot mount a small file system: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(f.path("state"), 0) })
+	_, bus := f.withMemory()
+	a, _ := run(t, f.config(bus))
+	v1 := at(f.publish(site("1", "one")), 1)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	big := site("2", "two")
+	big.files["big"] = strings.Repeat("0123456789abcdef", 1<<18)
+	f.order(activate(&v1, at(f.publish(big), 2)))
+	eventually(t, "the reason in the report", func() bool {
+		n := a.apps[0].report().Next
+		return n != nil && n.State == wire.StateFailed && strings.Contains(n.Error, release.ErrFull.Error())
+	})
+	if body, _ := get(t, f.listen, "/"); body != "one" {
+		t.Fatalf("serves %q", body)
+	}
+	v3 := at(f.publish(site("3", "three")), 3)
+	f.order(activate(&v1, v3))
+	eventually(t, "what fits", runs(a, 3, wire.StateConfirmed))
+}
