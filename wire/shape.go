@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,13 @@ import (
 type shape struct {
 	name string
 	d    *json.Decoder
-	path []string // of the value being read: "key", or "[3]" in an array
+	path []step // of the value being read
+}
+
+// step is one step of a path: a key or, where that is empty, an index.
+type step struct {
+	key   string
+	index int
 }
 
 func checkShape(name string, data []byte, v any) error {
@@ -123,18 +130,18 @@ func (s *shape) object(t reflect.Type) error {
 	if err := s.want(t, "an object", reflect.Struct, reflect.Map); err != nil {
 		return err
 	}
-	seen := make(map[string]bool)
 	var known map[string]reflect.Type
 	if t != nil && t.Kind() == reflect.Struct {
 		known = fields(t)
 	}
+	seen := make(map[string]bool, len(known))
 	for s.d.More() {
 		tok, err := s.token()
 		if err != nil {
 			return err
 		}
 		key := tok.(string) // the decoder takes nothing else here
-		s.path = append(s.path, key)
+		s.path = append(s.path, step{key: key})
 		if seen[key] {
 			return s.refuse("appears twice")
 		}
@@ -166,7 +173,7 @@ func (s *shape) array(t reflect.Type) error {
 		of = t.Elem()
 	}
 	for i := 0; s.d.More(); i++ {
-		s.path = append(s.path, "["+strconv.Itoa(i)+"]")
+		s.path = append(s.path, step{index: i})
 		if err := s.value(of); err != nil {
 			return err
 		}
@@ -189,11 +196,18 @@ func (s *shape) token() (json.Token, error) {
 }
 
 func (s *shape) refuse(format string, args ...any) error {
-	path := strings.TrimPrefix(strings.ReplaceAll("."+strings.Join(s.path, "."), ".[", "["), ".")
-	if path == "" {
-		path = "document"
+	var path strings.Builder
+	for i, p := range s.path {
+		switch {
+		case p.key == "":
+			fmt.Fprintf(&path, "[%d]", p.index)
+		case i > 0:
+			path.WriteString("." + p.key)
+		default:
+			path.WriteString(p.key)
+		}
 	}
-	return &FieldError{s.name, path, fmt.Sprintf(format, args...)}
+	return &FieldError{s.name, cmp.Or(path.String(), "document"), fmt.Sprintf(format, args...)}
 }
 
 var (
