@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -59,8 +60,8 @@ func table(out io.Writer, s *agent.Status) error {
 				note = p.Error
 			}
 		}
-		if plan := s.Plan[app]; note == "" && len(plan) > 0 {
-			note = plan[len(plan)-1]
+		if note == "" {
+			note = strings.Join(s.Plan[app], "; ")
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", app, version, epoch, state, next, a.LKG.Short(), a.Plane, note)
 	}
