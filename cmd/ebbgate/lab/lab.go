@@ -175,7 +175,7 @@ func indent(n int, text string) string {
 // writeAgent keeps the part of an agent's configuration that enrolment does not know.
 func (l *Lab) writeAgent(n *Node, free []int) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "heartbeat: 1s\nprobe: 500ms\ngossip:\n  bind: 127.0.0.1:%d\napps:\n", free[0])
+	fmt.Fprintf(&b, "heartbeat: 1s\nprobe: 500ms\nnats:\n  reconnect: 200ms\ngossip:\n  bind: 127.0.0.1:%d\napps:\n", free[0])
 	for i, app := range l.cfg.Apps {
 		addr := fmt.Sprintf("127.0.0.1:%d", free[1+i])
 		n.URL[app.Name] = "http://" + addr
@@ -269,9 +269,12 @@ func (l *Lab) Run(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// waitTime bounds every wait for the fleet.
+const waitTime = time.Minute
+
 // until waits for a condition of the fleet.
 func (l *Lab) until(ctx context.Context, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()
 	for {
 		ok, err := done()
