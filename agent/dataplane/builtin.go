@@ -25,8 +25,6 @@ type builtin struct {
 	server *http.Server
 	served chan struct{} // closed when the server's loop has ended
 
-	turn sync.Mutex // one Arm or Activate at a time: what Activate arms is what it switches to
-
 	mu     sync.Mutex // guards what follows; held for assignments only
 	live   *snapshot  // nil until the first activation
 	armed  *snapshot  // nil when nothing is
@@ -77,55 +75,66 @@ func (b *builtin) Validate(ctx context.Context, r Release) error {
 }
 
 func (b *builtin) Arm(ctx context.Context, r Release) error {
-	b.turn.Lock()
-	defer b.turn.Unlock()
-	return b.arm(ctx, r)
-}
-
-func (b *builtin) arm(ctx context.Context, r Release) error {
 	s, err := newSnapshot(ctx, r)
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	old := b.armed
 	if b.closed {
-		s.done()
+		old = s
+	} else {
+		b.armed = s
+	}
+	closed := b.closed
+	b.mu.Unlock()
+	if old != nil {
+		old.done()
+	}
+	if closed {
 		return errClosed
 	}
-	if b.armed != nil {
-		b.armed.done()
-	}
-	b.armed = s
 	return nil
 }
 
+// Activate holds no lock while it reads a release that is not armed: a revert must not
+// wait for a large release that is being armed.
 func (b *builtin) Activate(ctx context.Context, r Release) error {
 	if err := b.cfg.checkHooks(r); err != nil {
 		return err
 	}
-	b.turn.Lock()
-	defer b.turn.Unlock()
-	b.mu.Lock()
-	ready := b.armed != nil && b.armed.release.ID() == r.ID() && b.armed.release.Dir == r.Dir
-	b.mu.Unlock()
-	if !ready {
-		if err := b.arm(ctx, r); err != nil {
+	s := b.takeArmed(r)
+	if s == nil {
+		var err error
+		if s, err = newSnapshot(ctx, r); err != nil {
 			return err
 		}
 	}
 	b.mu.Lock()
-	if b.closed || b.armed == nil {
+	if b.closed {
 		b.mu.Unlock()
+		s.done()
 		return errClosed
 	}
 	old := b.live
-	b.live, b.armed = b.armed, nil
+	b.live = s
 	b.mu.Unlock()
 	if old != nil {
 		old.done()
 	}
 	return b.cfg.runHooks(ctx, r)
+}
+
+// takeArmed returns the snapshot that was armed if it is of r, else nil.
+func (b *builtin) takeArmed(r Release) *snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.armed
+	if s == nil || s.release.ID() != r.ID() || s.release.Dir != r.Dir {
+		return nil
+	}
+	b.armed = nil
+	return s
 }
 
 func (b *builtin) Confirm(ctx context.Context, r Release) (string, error) {

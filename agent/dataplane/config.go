@@ -49,8 +49,9 @@ type Config struct {
 
 	// Binary, of nginx, is the program. Default "nginx" from PATH.
 	Binary string `yaml:"binary"`
-	// Start, of nginx, makes the driver start and own a master process. Otherwise something
-	// else, systemd say, runs it with <Dir>/nginx.conf as its configuration.
+	// Start, of nginx, makes the driver start and own a master process, which goes on if the
+	// agent is killed and ends with Close. Otherwise something else, systemd say, runs it with
+	// <Dir>/nginx.conf as its configuration.
 	Start bool `yaml:"start"`
 	// PIDFile, of nginx, is required without Start. Default <Dir>/nginx.pid.
 	PIDFile string `yaml:"pidfile"`

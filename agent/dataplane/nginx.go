@@ -34,7 +34,7 @@ type nginx struct {
 	version  wire.Version
 	children sync.WaitGroup // masters this process has started
 
-	mu     sync.Mutex // one Validate, Activate or Close at a time: they share the state directory
+	mu     sync.Mutex // one Activate or Close at a time: they share nginx.conf and the master
 	closed bool
 
 	since   sync.Mutex // guards offset
@@ -59,6 +59,9 @@ func newNginx(cfg Config) (*nginx, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return fail(err)
 	}
+	n.sweep(func(name string) bool {
+		return strings.HasPrefix(name, ".candidate-") || strings.HasPrefix(name, ".tmp-") || strings.HasPrefix(name, ".start-")
+	})
 	out, err := command{argv: []string{n.binary, "-v"}, timeout: cfg.Timeout.Std()}.run(context.Background())
 	if err != nil {
 		return fail(fmt.Errorf("%s -v: %w", n.binary, err))
@@ -120,8 +123,7 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 	if err := n.cfg.checkHooks(r); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	// No lock: a revert must not wait for the validation of something else.
 	dir, err := os.MkdirTemp(n.cfg.Dir, ".candidate-")
 	if err != nil {
 		return err
@@ -180,13 +182,8 @@ func (n *nginx) Arm(context.Context, Release) error { return nil }
 // anew after a power cut reads the release that was last activated. It does not wait
 // for the workers; Confirm does.
 func (n *nginx) Activate(ctx context.Context, r Release) error {
-	ctx, cancel := withDeadline(ctx, n.cfg.Timeout.Std())
-	defer cancel()
-	select {
-	case reloading <- struct{}{}:
-		defer func() { <-reloading }()
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for another reload on this node: %w", ctx.Err())
+	if err := n.cfg.checkHooks(r); err != nil {
+		return err
 	}
 	if err := n.activate(ctx, r); err != nil {
 		return err
@@ -195,8 +192,13 @@ func (n *nginx) Activate(ctx context.Context, r Release) error {
 }
 
 func (n *nginx) activate(ctx context.Context, r Release) error {
-	if err := n.cfg.checkHooks(r); err != nil {
-		return err
+	ctx, cancel := withDeadline(ctx, n.cfg.Timeout.Std())
+	defer cancel()
+	select {
+	case reloading <- struct{}{}:
+		defer func() { <-reloading }()
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for another reload on this node: %w", ctx.Err())
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -218,11 +220,15 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	if err != nil {
 		return err
 	}
+	// The name of the snippets' directory before the file that needs it.
+	if err := syncDir(n.cfg.Dir); err != nil {
+		return err
+	}
 	n.markLog()
 	if err := writeFile(n.conf(), conf); err != nil {
 		return err
 	}
-	n.forgetOthers(live)
+	n.sweep(func(name string) bool { return strings.HasPrefix(name, "live-") && name != live })
 	if pid == 0 {
 		return n.start(ctx)
 	}
@@ -248,20 +254,19 @@ func (n *nginx) markLog() {
 	n.refused = time.Time{}
 }
 
-// forgetOthers removes what earlier releases and interrupted runs have left. A running
-// master has read its snippets and does not need the files.
-func (n *nginx) forgetOthers(live string) {
+// sweep removes what earlier releases and interrupted runs have left. A running master
+// has read its snippets and does not need the files.
+func (n *nginx) sweep(old func(name string) bool) {
 	entries, err := os.ReadDir(n.cfg.Dir)
 	if err != nil {
-		return
+		n.cfg.Logger.Warn("cannot look for old files", "app", n.cfg.App, "err", err)
 	}
 	for _, e := range entries {
-		name := e.Name()
-		if name != live && (strings.HasPrefix(name, "live-") || strings.HasPrefix(name, ".candidate-")) ||
-			strings.HasPrefix(name, ".tmp-") {
-			if err := os.RemoveAll(filepath.Join(n.cfg.Dir, name)); err != nil {
-				n.cfg.Logger.Warn("cannot remove an old file", "app", n.cfg.App, "err", err)
-			}
+		if !old(e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(n.cfg.Dir, e.Name())); err != nil {
+			n.cfg.Logger.Warn("cannot remove an old file", "app", n.cfg.App, "err", err)
 		}
 	}
 }
