@@ -39,9 +39,10 @@ func newRolloutSteerCommand(c *cli, name, short string, asks bool) *cobra.Comman
 					if err != nil {
 						return cannot(err, "%s", what)
 					}
-					what += reach(name, view.Summary)
-				}
-				if err := c.confirm(false, what); err != nil {
+					if err := c.confirm(false, what+reach(name, view.Summary)); err != nil {
+						return err
+					}
+				} else if err := c.confirm(false, what); err != nil {
 					return err
 				}
 			}

@@ -100,6 +100,9 @@ func (t tree) render(s rollout.Summary) string {
 		more := len(lines) - t.height + 1
 		lines = append(lines[:t.height-1], fmt.Sprintf("… %d more lines: see ebbgate rollout get %s", more, s.App))
 	}
+	for i := range lines {
+		lines[i] = t.cut(lines[i])
+	}
 	return strings.Join(lines, "\n")
 }
 
@@ -125,9 +128,9 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 	if r.Undoes != "" {
 		head = append(head, "undoes "+r.Undoes)
 	}
-	lines := []string{t.cut(strings.Join(head, "  "))}
+	lines := []string{strings.Join(head, "  ")}
 	if r.Reason != "" {
-		lines = append(lines, t.cut("  "+t.paint(g.color, plain(r.Reason))))
+		lines = append(lines, "  "+t.paint(g.color, plain(r.Reason)))
 	}
 	for i, w := range r.Waves {
 		lines = append(lines, t.wave(i, w, fold && w.State != "current")...)
@@ -145,7 +148,7 @@ func (t tree) wave(i int, w rollout.WaveSummary, fold bool) []string {
 			agents += r.Counts.Total
 			names = append(names, string(r.Region))
 		}
-		return []string{t.cut(t.paint(g.color, fmt.Sprintf("%s · %s · %d agents", head, strings.Join(names, " "), agents)))}
+		return []string{t.paint(g.color, fmt.Sprintf("%s · %s · %d agents", head, strings.Join(names, " "), agents))}
 	}
 	lines := []string{t.paint(g.color, head)}
 	for _, r := range w.Regions {
@@ -172,19 +175,19 @@ func (t tree) region(r rollout.RegionSummary) []string {
 		head = append(head, "epoch "+r.Epoch.String())
 	}
 	head = append(head, t.counts(r.Counts))
-	lines := []string{t.cut("  " + strings.Join(head, "  "))}
+	lines := []string{"  " + strings.Join(head, "  ")}
 	if l := timeline(r); l != "" {
-		lines = append(lines, t.cut("    "+l))
+		lines = append(lines, "    "+l)
 	}
 	if r.Hold != nil {
 		text := "holds: " + plain(r.Hold.Reason)
 		if r.Hold.Overdue {
 			text += " (overdue: an operator has to decide)"
 		}
-		lines = append(lines, t.cut("    "+t.paint(yellow, text)))
+		lines = append(lines, "    "+t.paint(yellow, text))
 	}
 	if r.Purge != nil && r.Purge.Failed != "" {
-		lines = append(lines, t.cut("    "+t.paint(red, "purge failed: "+plain(r.Purge.Failed))))
+		lines = append(lines, "    "+t.paint(red, "purge failed: "+plain(r.Purge.Failed)))
 	}
 	return append(lines, t.cells(r)...)
 }
@@ -235,11 +238,11 @@ func (t tree) cells(r rollout.RegionSummary) []string {
 	}
 	flush()
 	if !named {
-		lines = append(lines, t.cut("    "+legend(r.Agents)))
+		lines = append(lines, "    "+legend(r.Agents))
 	}
 	for _, a := range r.Agents {
 		if a.Error != "" {
-			lines = append(lines, t.cut("    "+t.paint(red, fmt.Sprintf("%s %s: %s", a.ID, a.State, plain(a.Error)))))
+			lines = append(lines, "    "+t.paint(red, fmt.Sprintf("%s %s: %s", a.ID, a.State, plain(a.Error))))
 		}
 	}
 	return lines

@@ -53,18 +53,25 @@ func (p picture) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return p, nil
 }
 
-// View implements [tea.Model].
+// View implements [tea.Model]. It never fills the last row: a terminal would scroll. At
+// the end it is empty, and the whole tree is printed in its place.
 func (p picture) View() tea.View {
+	if p.ended {
+		return tea.NewView("")
+	}
 	t := tree{width: p.size.Width, color: p.color, every: p.wide}
 	below := p.below(t)
-	if p.size.Height > 0 && !p.ended {
-		t.height = max(4, p.size.Height-len(below)-1)
+	if room := p.size.Height - 1; p.size.Height > 0 {
+		below = below[max(0, len(below)-max(1, room/3)):]
+		t.height = max(1, room-len(below))
 	}
 	text := t.render(p.look.view.Summary)
 	for _, l := range below {
 		text += "\n" + t.cut(l)
 	}
-	return tea.NewView(text + "\n")
+	v := tea.NewView(text)
+	v.AltScreen = true // nothing of it stays in the scrollback
+	return v
 }
 
 // below is the newest decisions and how to leave.
@@ -75,7 +82,7 @@ func (p picture) below(t tree) (lines []string) {
 	}
 	if p.look.err != nil {
 		lines = append(lines, t.paint(yellow, oneLine(p.look.err.Error())+"; trying again"))
-	} else if !p.ended {
+	} else {
 		lines = append(lines, t.paint(grey, "q leaves; the rollout goes on"))
 	}
 	return lines
@@ -108,5 +115,7 @@ func (w *watcher) picture(ctx context.Context, c *cli) error {
 	case err != nil:
 		return err
 	}
-	return m.(picture).reason
+	end := m.(picture)
+	fmt.Fprintln(c.out, tree{width: end.size.Width, color: end.color, every: end.wide}.render(w.last.Summary))
+	return end.reason
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/controller/api/apitest"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The whole film of a rollout that is done and of one that is reverted, picture by picture.
+func TestTree(t *testing.T) {
+	for _, end := range []rollout.RolloutStatus{rollout.StatusDone, rollout.StatusReverted} {
+		var got strings.Builder
+		for _, v := range apitest.Film(end) {
+			got.WriteString(tree{width: 100}.render(v.Summary) + "\n\n")
+		}
+		golden(t, "tree-"+string(end)+".golden", got.String())
+	}
+	if got := (tree{width: 80}).render(rollout.Summary{App: "waf", Regions: []rollout.RegionSummary{{Region: "eu-west", Running: "3"}}}); got != "waf  no rollout yet\n  eu-west  runs 3" {
+		t.Errorf("without a rollout: %q", got)
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// Whatever the terminal's size, the picture stays inside of it, and the header is there.
+func TestPictureFits(t *testing.T) {
+	for _, v := range apitest.Film(rollout.StatusDone) {
+		for _, color := range []bool{false, true} {
+			for width := 20; width <= 140; width += 24 {
+				for height := 3; height <= 40; height++ {
+					p := picture{look: look{view: v}, size: tea.WindowSizeMsg{Width: width, Height: height}, color: color}
+					text := p.View().Content
+					if w, h := lipgloss.Size(text); w > width || h >= height {
+						t.Fatalf("%d×%d: the picture has %d×%d:\n%s", width, height, w, h, text)
+					}
+					if !strings.Contains(text, "edge-proxy") && height > 3 {
+						t.Fatalf("%d×%d: no header:\n%s", width, height, text)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPictureKeys(t *testing.T) {
+	var m tea.Model = picture{look: look{view: apitest.Film(rollout.StatusDone)[0]}}
+	for key, want := range map[rune]tea.Msg{'q': tea.QuitMsg{}, 'x': nil} {
+		_, cmd := m.Update(tea.KeyPressMsg{Code: key, Text: string(key)})
+		if got := run1(cmd); got != want {
+			t.Errorf("key %c: %T, want %T", key, got, want)
+		}
+	}
+	_, cmd := m.Update(tea.KeyPressMsg{Code: 'c', Mod: tea.ModCtrl})
+	if _, ok := run1(cmd).(tea.InterruptMsg); !ok {
+		t.Errorf("ctrl-c: %T", run1(cmd))
+	}
+	m, cmd = m.Update(finished{errReplaced})
+	if _, ok := run1(cmd).(tea.QuitMsg); !ok || !errors.Is(m.(picture).reason, errReplaced) {
+		t.Errorf("the end: %+v", m)
+	}
+	m, _ = picture{look: look{view: apitest.Film(rollout.StatusDone)[0]}}.Update(look{err: errors.New("cannot reach the controller")})
+	if text := m.View().Content; !strings.Contains(text, "cannot reach the controller; trying again") {
+		t.Errorf("a lost controller is not shown:\n%s", text)
+	}
+}
+
+func run1(cmd tea.Cmd) tea.Msg {
+	if cmd == nil {
+		return nil
+	}
+	return cmd()
+}
+
+// What came over the network cannot move the cursor or change the colours of a terminal.
+func TestPlain(t *testing.T) {
+	v := apitest.Film(rollout.StatusReverted)[4]
+	g := v.Summary.Rollout.Waves[0].Regions[0]
+	g.Agents[1].Error = "bad\x1b[2J\nthing\u009b1m"
+	g.Hold = &rollout.Hold{Kind: rollout.HoldSilent, Reason: "silent\x1b]0;x\x07", Overdue: true}
+	g.Purge = &rollout.PurgeRecord{Failed: "no\rway"}
+	v.Summary.Rollout.Waves[0].Regions[0] = g
+	text := tree{width: 200}.render(v.Summary)
+	if strings.ContainsAny(text, "\x1b\r\x07\u009b") {
+		t.Errorf("control characters got through: %q", text)
+	}
+	for _, want := range []string{"bad [2J thing 1m", "holds: silent ]0;x  (overdue", "purge failed: no way"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in:\n%s", want, text)
+		}
+	}
+}
+
+// Every state an agent can be in has a look of its own.
+func TestGlyphs(t *testing.T) {
+	for _, s := range []wire.State{wire.StateStaging, wire.StateStaged, wire.StateArmed, wire.StateSwitching, wire.StateActive, wire.StateConfirmed,
+		wire.StateCommitted, wire.StateFailed, wire.StateReverted, "drained", "silent", "waiting", "idle"} {
+		if _, ok := agentGlyphs[string(s)]; !ok {
+			t.Errorf("%s has no glyph", s)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{-time.Second: "0s", 12345 * time.Microsecond: "12ms", 1499 * time.Millisecond: "1.5s", 90*time.Second + 400*time.Millisecond: "1m30s"} {
+		if got := span(d); got != want {
+			t.Errorf("span(%d) = %s, want %s", d, got, want)
+		}
+	}
+}
