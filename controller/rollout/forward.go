@@ -33,7 +33,8 @@ func (t *turn) forward(focus wire.Region) {
 // judge looks for failures, and returns whether the rollout has turned back.
 func (t *turn) judge(focus wire.Region) bool {
 	ro := t.s.Rollout
-	if focus != "" && len(t.s.tally(focus).failures) == 0 {
+	halts := ro.Ending != "" || ro.Plan.OnFailure == HoldOnly // it can do no more than that
+	if halts && ro.Halt != "" || focus != "" && len(t.s.tally(focus).failures) == 0 {
 		return false
 	}
 	var all []string

@@ -50,6 +50,7 @@ type turn struct {
 	cloned  bool     // s.Regions is ours
 	rollout *Rollout // ours, or nil until it is changed
 	dirty   bool     // something changed since the last pass
+	wide    bool     // a region's phase did
 	decided []Decision
 }
 
@@ -84,6 +85,7 @@ func (t *turn) set(r wire.Region, rr RegionRecord) {
 		}
 		t.cloned = true
 	}
+	t.wide = t.wide || t.s.Regions[r].Phase != rr.Phase
 	t.s.Regions[r] = rr
 	t.dirty = true
 }
@@ -109,17 +111,36 @@ func (s State) active() *Rollout {
 }
 
 // settle decides until nothing changes. A report can only move its own region, so only that
-// is looked at until it does: what a report costs does not grow with the fleet.
+// is looked at until its phase or the rollout changes: what a report costs does not grow with
+// the fleet.
 func (t *turn) settle(focus wire.Region) {
 	for range 10 * (len(t.s.Regions) + 10) {
-		t.dirty = false
+		t.dirty, t.wide = false, false
+		was := t.s.Rollout.course()
 		t.pass(focus)
-		focus = ""
 		if !t.dirty {
 			return
 		}
+		if t.wide || was != t.s.Rollout.course() {
+			focus = ""
+		}
 	}
 	panic("rollout: decisions do not settle")
+}
+
+// course is what of a rollout matters to all its regions.
+type course struct {
+	id     string
+	wave   int
+	status RolloutStatus
+	ending RolloutStatus
+}
+
+func (ro *Rollout) course() course {
+	if ro == nil {
+		return course{}
+	}
+	return course{ro.ID, ro.Wave, ro.Status, ro.Ending}
 }
 
 func (t *turn) pass(focus wire.Region) {

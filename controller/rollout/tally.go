@@ -147,7 +147,7 @@ func (s State) failed(rr RegionRecord, a *Agent) string {
 		return ""
 	}
 	if n := a.Report.Next; n != nil && n.Epoch == e && (n.State == wire.StateFailed || n.State == wire.StateReverted) {
-		return fmt.Sprintf("%s: %s", n.State, n.Error)
+		return string(n.State) + ": " + n.Error
 	}
 	if switched(a, e) && a.Report.Running.Error != "" {
 		return "unhealthy: " + a.Report.Running.Error
