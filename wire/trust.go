@@ -80,6 +80,19 @@ func (t *Trust) OpenManifest(payload []byte, sigs []Signature) (*Manifest, Diges
 	return m, DigestOf(payload), nil
 }
 
+// Authors returns the ids of the release authors that really signed a manifest's payload,
+// in the order of the root: the ids that signatures bear prove nothing.
+func (t *Trust) Authors(payload []byte, sigs []Signature) []string {
+	e := &dsse.Envelope{PayloadType: TypeManifest, Payload: base64.StdEncoding.EncodeToString(payload), Signatures: sigs}
+	var ids []string
+	for _, k := range t.root.Roles[RoleAuthor].Keys {
+		if _, err := verify("manifest", e, KeyRole{Threshold: 1, Keys: []PublicKey{k}}); err == nil {
+			ids = append(ids, k.ID())
+		}
+	}
+	return ids
+}
+
 // OpenDesired verifies an encoded desired document for one region.
 func (t *Trust) OpenDesired(envelope []byte, region Region) (*Desired, error) {
 	d := new(Desired)
