@@ -41,7 +41,7 @@ func (c *Controller) PutBlob(ctx context.Context, d wire.Digest, data []byte) er
 // be checked without the content, and that the version is the app's highest. Publishing
 // the same bundle again is free.
 func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) (BundleInfo, error) {
-	ix, m, err := c.readBundle(ctx, index)
+	ix, m, authors, err := c.readBundle(ctx, index)
 	if err != nil {
 		return BundleInfo{}, err
 	}
@@ -57,14 +57,11 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 	}
 	info := BundleInfo{
 		App: m.App, Version: m.Version, Digest: ix.Digest, Index: index,
-		Packed: ix.Manifest.Packed + ix.Content.Packed, By: by, Published: time.Now().UTC(),
+		Packed: ix.Manifest.Packed + ix.Content.Packed, Authors: authors, By: by, Published: time.Now().UTC(),
 	}
 	for _, content := range m.Contents() {
 		info.Files++
 		info.Bytes += content.Size
-	}
-	for _, s := range ix.Signatures {
-		info.Authors = append(info.Authors, s.KeyID)
 	}
 	return do(ctx, c, func() (BundleInfo, error) { return c.register(info, m) })
 }
@@ -100,20 +97,20 @@ func (c *Controller) newest(app wire.App) (best BundleInfo, ok bool) {
 	return best, ok
 }
 
-// readBundle fetches and verifies the manifest behind a pack's index.
-func (c *Controller) readBundle(ctx context.Context, index wire.Digest) (*pack.Index, *wire.Manifest, error) {
+// readBundle fetches and verifies the manifest behind a pack's index, and says who signed it.
+func (c *Controller) readBundle(ctx context.Context, index wire.Digest) (*pack.Index, *wire.Manifest, []string, error) {
 	ix, payload, err := c.readPayload(ctx, index)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	m, digest, err := c.cfg.Trust.OpenManifest(payload, ix.Signatures)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if digest != ix.Digest {
-		return nil, nil, fmt.Errorf("%w: the pack says bundle %s, its manifest is %s", ErrInvalid, ix.Digest.Short(), digest.Short())
+		return nil, nil, nil, fmt.Errorf("%w: the pack says bundle %s, its manifest is %s", ErrInvalid, ix.Digest.Short(), digest.Short())
 	}
-	return ix, m, ix.Match(m)
+	return ix, m, c.cfg.Trust.Authors(payload, ix.Signatures), ix.Match(m)
 }
 
 func (c *Controller) readPayload(ctx context.Context, index wire.Digest) (*pack.Index, []byte, error) {
@@ -188,7 +185,7 @@ func (c *Controller) manifest(ctx context.Context, digest wire.Digest) (*wire.Ma
 	if info.Digest.IsZero() {
 		return nil, fmt.Errorf("%w: no bundle %s is published", ErrNotFound, digest.Short())
 	}
-	_, m, err := c.readBundle(ctx, info.Index)
+	_, m, _, err := c.readBundle(ctx, info.Index)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", digest.Short(), err)
 	}

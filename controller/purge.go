@@ -119,7 +119,16 @@ func purgeRules(m *wire.Manifest) []cdn.Rule {
 func (c *Controller) checkRules(m *wire.Manifest) error {
 	for _, region := range wire.Keys(c.cfg.Regions) {
 		vars := cdn.Vars{"app": string(m.App), "region": string(region), "version": string(m.Version), "epoch": "1"}
-		selectors, err := cdn.Select(purgeRules(m), paths(m.For(region)), vars)
+		// Every rule counts: one that matches no file of this bundle may match one that
+		// only the bundle before has.
+		rules := purgeRules(m)
+		if _, err := cdn.Select(rules, paths(m.For(region)), vars); err != nil {
+			return fmt.Errorf("%w: purge.%v", ErrInvalid, err)
+		}
+		for i := range rules {
+			rules[i].Files = "**"
+		}
+		selectors, err := cdn.Select(rules, []string{"any"}, vars)
 		if err != nil {
 			return fmt.Errorf("%w: purge.%v", ErrInvalid, err)
 		}

@@ -1,0 +1,42 @@
+package controller
+
+import (
+	"encoding/json"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// WithTrace returns cfg with a function that is told of every point at which a crash
+// matters.
+func WithTrace(cfg Config, f func(point string)) Config {
+	cfg.trace = f
+	return cfg
+}
+
+// The keys of the journal, and how far back it goes.
+var (
+	AppKey     = appKey
+	WantKey    = wantKey
+	HistoryKey = historyKey
+)
+
+const KeptHistory = keptHistory
+
+// RecordData returns what a journal record on the bus holds.
+func RecordData(encoded []byte) (data json.RawMessage, term wire.Fence, err error) {
+	var r record
+	err = json.Unmarshal(encoded, &r)
+	return r.Data, r.Fence, err
+}
+
+// EncodeRecord makes a journal record as it is on the bus.
+func EncodeRecord(term wire.Fence, revision uint64, data string) ([]byte, error) {
+	return wire.EncodeJSON(record{term, revision, json.RawMessage(data)})
+}
+
+// WantEnvelope returns the signed document that a journal record of a want holds.
+func WantEnvelope(data []byte) ([]byte, error) {
+	var w want
+	err := json.Unmarshal(data, &w)
+	return w.Envelope, err
+}

@@ -1,0 +1,129 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+func one(ids ...wire.AgentID) map[wire.Region][]wire.AgentID {
+	return map[wire.Region][]wire.AgentID{ams: ids}
+}
+
+func TestPublish(t *testing.T) {
+	f := newFleet(t, spec{regions: one()})
+	d := f.drive()
+	ctx := t.Context()
+	v2 := f.publish(d, site(edge, "2", "a", "b"))
+	if v2.Files != 2 || v2.Bytes != 2 || v2.By != "op" {
+		t.Errorf("published %+v, want 2 files of 1 byte each by op", v2)
+	}
+
+	t.Run("unsigned", func(t *testing.T) {
+		_, err := d.Publish(ctx, site(edge, "3", "a", "b").pack(t, d.PutBlob), "op")
+		wantErr(t, "an unsigned bundle", err, wire.ErrSignature)
+	})
+	t.Run("signed by a stranger", func(t *testing.T) {
+		_, err := d.Publish(ctx, site(edge, "3", "a", "b").pack(t, d.PutBlob, newKey(t)), "op")
+		wantErr(t, "a stranger's bundle", err, wire.ErrSignature)
+	})
+	t.Run("signed by the controller", func(t *testing.T) {
+		_, err := d.Publish(ctx, site(edge, "3", "a", "b").pack(t, d.PutBlob, f.control), "op")
+		wantErr(t, "a bundle signed by the controller's key", err, wire.ErrSignature)
+	})
+	t.Run("a stranger signs too", func(t *testing.T) {
+		info, err := d.Publish(ctx, site(waf, "1", "a", "b").pack(t, d.PutBlob, f.author, newKey(t)), "op")
+		if err != nil || len(info.Authors) != 1 || info.Authors[0] != f.author.Public().ID() {
+			t.Errorf("authors are %v, %v, want only the one that is trusted", info.Authors, err)
+		}
+	})
+	t.Run("tampered index", func(t *testing.T) {
+		var blobs [][]byte
+		site(edge, "3", "a", "b").pack(t, func(_ context.Context, _ wire.Digest, data []byte) error {
+			blobs = append(blobs, data)
+			return nil
+		}, f.author)
+		for _, b := range blobs[:len(blobs)-1] {
+			must(t, d.PutBlob(ctx, wire.DigestOf(b), b))
+		}
+		index := string(blobs[len(blobs)-1])
+		other := strings.Replace(index, v3Digest(t, index), v2.Digest.String(), 1)
+		must(t, d.PutBlob(ctx, wire.DigestOf([]byte(other)), []byte(other)))
+		_, err := d.Publish(ctx, wire.DigestOf([]byte(other)), "op")
+		if err == nil {
+			t.Error("an index that names another bundle than its manifest was taken")
+		}
+	})
+	t.Run("tampered blob", func(t *testing.T) {
+		if err := d.PutBlob(ctx, wire.DigestOf([]byte("x")), []byte("y")); !errors.Is(err, controller.ErrInvalid) {
+			t.Errorf("a blob under another's digest: got error %v", err)
+		}
+		if err := d.PutBlob(ctx, wire.DigestOf(make([]byte, wire.MaxBlob+1)), make([]byte, wire.MaxBlob+1)); !errors.Is(err, controller.ErrInvalid) {
+			t.Errorf("a blob that is too large: got error %v", err)
+		}
+	})
+	t.Run("missing blobs", func(t *testing.T) {
+		var kept []wire.Digest
+		index := site(edge, "3", "other", "words").pack(t, func(ctx context.Context, d2 wire.Digest, data []byte) error {
+			kept = append(kept, d2)
+			if len(kept) == 2 { // the content
+				return nil
+			}
+			return d.PutBlob(ctx, d2, data)
+		}, f.author)
+		missing, err := d.MissingBlobs(ctx, kept)
+		if err != nil || len(missing) != 1 || missing[0] != kept[1] {
+			t.Errorf("missing are %v, %v, want %v", missing, err, kept[1])
+		}
+		_, err = d.Publish(ctx, index, "op")
+		wantErr(t, "a bundle with a blob missing", err, controller.ErrInvalid)
+		_, err = d.Publish(ctx, wire.DigestOf([]byte("nothing")), "op")
+		wantErr(t, "an index that was never uploaded", err, wire.ErrNotFound)
+	})
+	t.Run("lower version", func(t *testing.T) {
+		for _, v := range []wire.Version{"1", "2.0"} {
+			_, err := d.Publish(ctx, site(edge, v, "x", "y").pack(t, d.PutBlob, f.author), "op")
+			wantErr(t, "version "+string(v)+" after 2", err, controller.ErrConflict)
+		}
+	})
+	t.Run("rule nobody can carry out", func(t *testing.T) {
+		for _, selector := range []string{"prefix:www.example.com/a/", "key:a b", "nonsense", "key:{nobody}"} {
+			c := site(edge, "3", "a", "b")
+			c.purge[1].Selectors = []string{selector}
+			_, err := d.Publish(ctx, c.pack(t, d.PutBlob, f.author), "op")
+			wantErr(t, "selector "+selector, err, controller.ErrInvalid)
+		}
+		c := site(edge, "3", "a", "b")
+		c.purge = append(c.purge, wire.PurgeRule{Files: "gone/**", Selectors: []string{"prefix:www.example.com/a/"}})
+		_, err := d.Publish(ctx, c.pack(t, d.PutBlob, f.author), "op")
+		wantErr(t, "a rule over files that only the bundle before had", err, controller.ErrInvalid)
+	})
+	t.Run("repeat is free", func(t *testing.T) {
+		before := len(f.auditHolds(d))
+		again, err := d.Publish(ctx, site(edge, "2", "a", "b").pack(t, d.PutBlob, f.author), "another")
+		if err != nil || again.By != "op" || !again.Published.Equal(v2.Published) {
+			t.Errorf("published again: %+v, %v, want the first one", again, err)
+		}
+		if after := len(f.auditHolds(d)); after != before {
+			t.Errorf("publishing again was audited %d times", after-before)
+		}
+	})
+	bundles, err := d.Bundles(ctx, edge)
+	if err != nil || len(bundles) != 1 || bundles[0].Version != "2" {
+		t.Errorf("bundles are %v, %v, want version 2 alone", bundles, err)
+	}
+}
+
+// v3Digest finds the bundle's digest in an encoded index.
+func v3Digest(t *testing.T, index string) string {
+	t.Helper()
+	_, after, ok := strings.Cut(index, `"digest":"`)
+	if !ok {
+		t.Fatalf("no digest in %s", index)
+	}
+	return after[:64]
+}

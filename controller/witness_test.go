@@ -1,0 +1,127 @@
+package controller_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// witness is a bus that notes what is written and holds every order against the journal:
+// what agents are told must be known to a successor already.
+type witness struct {
+	wire.ControllerBus
+	trust *wire.Trust
+	line  *timeline
+
+	mu      sync.Mutex // guards all below
+	journal map[string]json.RawMessage
+	deleted []string
+	broken  []string
+}
+
+func (w *witness) complain(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+func (w *witness) complaints() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken
+}
+
+func (w *witness) PutJournal(ctx context.Context, f wire.Fence, key string, record []byte) error {
+	err := w.ControllerBus.PutJournal(ctx, f, key, record)
+	if err != nil {
+		return err
+	}
+	data, _, err := controller.RecordData(record)
+	if err != nil {
+		w.complain("journal %s: %v", key, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.journal[key] = data
+	return nil
+}
+
+func (w *witness) DeleteJournal(ctx context.Context, f wire.Fence, key string) error {
+	w.mu.Lock()
+	w.deleted = append(w.deleted, key)
+	w.mu.Unlock()
+	return w.ControllerBus.DeleteJournal(ctx, f, key)
+}
+
+func (w *witness) PutWant(ctx context.Context, f wire.Fence, r wire.Region, envelope []byte) error {
+	d, err := w.trust.OpenDesired(envelope, r)
+	if err != nil {
+		w.complain("want of %s: %v", r, err)
+		return err
+	}
+	w.mu.Lock()
+	recorded, err := controller.WantEnvelope(w.journal[controller.WantKey(r)])
+	w.mu.Unlock()
+	if err != nil || !bytes.Equal(recorded, envelope) {
+		w.complain("want %d of %s is not in the journal: %v", d.Sequence, r, err)
+	}
+	for _, app := range wire.Keys(d.Apps) {
+		o := d.Apps[app]
+		rec := w.record(app)
+		if known := rollout.OrderFor(rollout.State{Record: rec}, r); o.Next != nil && !covers(known, o) {
+			w.complain("want %d of %s is ahead of the journal of %s", d.Sequence, r, app)
+		}
+	}
+	err = w.ControllerBus.PutWant(ctx, f, r, envelope)
+	if err == nil {
+		for _, app := range wire.Keys(d.Apps) {
+			m := moment{what: "ordered", app: app, region: r, detail: "base"}
+			if n := d.Apps[app].Next; n != nil {
+				m.epoch, m.detail = n.Epoch, string(n.Phase)
+			} else {
+				m.epoch = d.Apps[app].Base.Epoch
+			}
+			w.line.add(m)
+		}
+	}
+	return err
+}
+
+// covers reports whether the journal knows an order, or already a later one.
+func covers(known, o wire.Order) bool {
+	epoch := func(o wire.Order) wire.Epoch {
+		switch {
+		case o.Next != nil:
+			return o.Next.Epoch
+		case o.Base != nil:
+			return o.Base.Epoch
+		}
+		return 0
+	}
+	return reflect.DeepEqual(known, o) || epoch(known) >= epoch(o)
+}
+
+func (w *witness) record(app wire.App) (r rollout.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if data := w.journal[controller.AppKey(app)]; data != nil {
+		if err := json.Unmarshal(data, &r); err != nil {
+			w.broken = append(w.broken, err.Error())
+		}
+	}
+	return r
+}
+
+// purging holds a purge that has reached the provider against the journal.
+func (w *witness) purging(app wire.App, r wire.Region) {
+	if p := w.record(app).Regions[r].Purge; p == nil {
+		w.complain("a purge of %s/%s is ahead of the journal", app, r)
+	}
+}
