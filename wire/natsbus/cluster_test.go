@@ -63,6 +63,13 @@ func TestClusterLosesOneServer(t *testing.T) {
 		id := wire.AgentID(fmt.Sprintf("node-%d", i))
 		agents[id] = agent(t, cluster.Keys, region, id, append([]string{url}, cluster.URLs...)...)
 	}
+	heard := map[wire.AgentID]chan string{}
+	for id, a := range agents {
+		heard[id] = make(chan string, 1024)
+		stop, err := a.Notes(region, func(b []byte) { heard[id] <- string(b) })
+		must(t, err)
+		defer stop()
+	}
 	seen := make(chan map[wire.AgentID]string, 1)
 	seen <- map[wire.AgentID]string{}
 	var wait sync.WaitGroup
@@ -139,6 +146,19 @@ func TestClusterLosesOneServer(t *testing.T) {
 		}
 		return nil
 	})
+	// Orders still reach agents on every server.
+	if err := c.PutWant(ctx, f, region, []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	for id := range agents {
+		for got := ""; got != "last"; {
+			select {
+			case got = <-heard[id]:
+			case <-ctx.Done():
+				t.Fatalf("%s did not hear of the last order", id)
+			}
+		}
+	}
 	standby := controller(t, cluster.Keys, "standby", cluster.URLs...)
 	if _, err := standby.TakeLease(ctx, "standby", f); err != nil {
 		t.Fatal(err)
