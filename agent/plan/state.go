@@ -143,7 +143,7 @@ func (s *State) Begin(r Release, now time.Time) {
 		sw.Live, sw.Stamp = time.Time{}, stamp
 	} else {
 		s.Switch = &Switch{To: r, Attempt: 1, Began: now, Stamp: stamp}
-		s.Crashes, s.Back = 0, nil
+		s.Crashes = 0
 	}
 	if r.Epoch > s.Highest.Epoch {
 		s.Highest = Mark{Digest: r.Digest, Epoch: r.Epoch}
