@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"github.com/spf13/cobra"
+	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -40,7 +41,9 @@ was rolled back, 1 if it failed, and 5 if --timeout passed before.`,
 			}
 			switch c.output {
 			case "table", "wide":
-				_, err := fmt.Fprintln(c.out, tree{width: 100, color: c.color(), every: c.output == "wide"}.render(view.Summary))
+				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
+				t := tree{width: 120, color: c.color(), every: c.output == "wide", sent: w.purges(cmd.Context())}
+				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}
 			return printOne(c, view, appList)

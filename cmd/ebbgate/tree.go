@@ -19,6 +19,8 @@ type tree struct {
 	height int  // rows; 0: as many as it takes
 	color  bool // glyphs and words say the same without
 	every  bool // name the agents of a large region as well
+	// sent is when the first purge of a region's epoch left for a provider.
+	sent map[wire.Region]time.Time // region → time
 }
 
 // namedCells is how many agents of a region are named; of a larger one each agent is a
@@ -70,9 +72,27 @@ var statusGlyphs = map[rollout.RolloutStatus]glyph{
 var waveGlyphs = map[string]glyph{
 	"waiting":   {"·", grey},
 	"current":   {"▶", blue},
+	"passed":    {"✓", green},
 	"committed": {"✓", green},
 	"reverted":  {"↩", red},
 	"dropped":   {"–", grey},
+}
+
+// waveState says more than the summary where all regions of a wave ended alike.
+func waveState(w rollout.WaveSummary) string {
+	count := make(map[rollout.RegionPhase]int)
+	for _, r := range w.Regions {
+		count[r.Phase]++
+	}
+	switch len(w.Regions) {
+	case count[rollout.PhaseCommitted]:
+		return "committed"
+	case count[rollout.PhaseDropped]:
+		return "dropped"
+	case count[rollout.PhaseReverted] + count[rollout.PhaseDropped]:
+		return "reverted"
+	}
+	return w.State
 }
 
 func (t tree) paint(c color.Color, s string) string {
@@ -139,8 +159,9 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 }
 
 func (t tree) wave(i int, w rollout.WaveSummary, fold bool) []string {
-	g := waveGlyphs[w.State]
-	head := fmt.Sprintf("%s wave %d · %s · %s", g.sign, i+1, w.State, w.Strategy)
+	state := waveState(w)
+	g := waveGlyphs[state]
+	head := fmt.Sprintf("%s wave %d · %s · %s", g.sign, i+1, state, w.Strategy)
 	if fold {
 		agents := 0
 		var names []string
@@ -176,7 +197,7 @@ func (t tree) region(r rollout.RegionSummary) []string {
 	}
 	head = append(head, t.counts(r.Counts))
 	lines := []string{"  " + strings.Join(head, "  ")}
-	if l := timeline(r); l != "" {
+	if l := t.timeline(r); l != "" {
 		lines = append(lines, "    "+l)
 	}
 	if r.Hold != nil {
@@ -262,14 +283,19 @@ func legend(agents []rollout.AgentSummary) string {
 }
 
 // timeline writes when a region passed each point, counted from the order to stage, and
-// how long after the last confirmation its purge was requested.
-func timeline(r rollout.RegionSummary) string {
+// the gap between the last confirmation and the first purge that left for a provider.
+// Where nothing had to be purged, the purge counts as sent when it was decided.
+func (t tree) timeline(r rollout.RegionSummary) string {
 	if r.Times.Ordered.IsZero() {
 		return ""
 	}
-	var purged, verified time.Time
+	sent := t.sent[r.Region]
+	var verified time.Time
 	if r.Purge != nil {
-		purged, verified = r.Purge.Requested, r.Purge.Verified
+		verified = r.Purge.Verified
+		if sent.IsZero() && !verified.IsZero() {
+			sent = r.Purge.Requested
+		}
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -277,7 +303,7 @@ func timeline(r rollout.RegionSummary) string {
 		at   time.Time
 	}{
 		{"staged", r.Times.Staged}, {"activated", r.Times.Activated}, {"confirmed", r.Times.Confirmed},
-		{"purge sent", purged}, {"verified", verified},
+		{"purge sent", sent}, {"verified", verified},
 	} {
 		if p.at.IsZero() || p.at.Before(r.Times.Ordered) {
 			parts = append(parts, p.name+" –")
@@ -286,8 +312,8 @@ func timeline(r rollout.RegionSummary) string {
 		parts = append(parts, p.name+" +"+span(p.at.Sub(r.Times.Ordered)))
 	}
 	line := strings.Join(parts, " → ")
-	if !r.Times.Confirmed.IsZero() && !purged.Before(r.Times.Confirmed) {
-		line += "   gap " + span(purged.Sub(r.Times.Confirmed))
+	if !r.Times.Confirmed.IsZero() && !sent.Before(r.Times.Confirmed) {
+		line += "   gap " + span(sent.Sub(r.Times.Confirmed))
 	}
 	return line
 }

@@ -98,12 +98,8 @@ func explain(decisions []rollout.Decision) (lines []string) {
 
 func (s *script) state(wave int) string {
 	switch {
-	case wave < s.wave || s.over && s.end == rollout.StatusDone:
-		return "committed"
-	case s.over && wave == 0:
-		return "reverted"
-	case s.over:
-		return "dropped"
+	case wave < s.wave:
+		return "passed"
 	case wave == s.wave:
 		return "current"
 	}
@@ -125,6 +121,9 @@ func (s *script) euWest() rollout.RegionSummary {
 		}
 		r.Agents = append(r.Agents, a)
 	}
+	if s.over && s.end != rollout.StatusDone {
+		r.Phase, r.Next, r.Step = rollout.PhaseReverted, "", 0
+	}
 	if s.purged {
 		confirmed := Start.Add(7500 * time.Millisecond)
 		r.Times.Confirmed, r.Phase = confirmed, rollout.PhaseCommitted
@@ -136,9 +135,15 @@ func (s *script) euWest() rollout.RegionSummary {
 
 func (s *script) usEast() rollout.RegionSummary {
 	r := rollout.RegionSummary{Region: "us-east", Running: "1.3.0", Counts: rollout.Counts{Total: 40, Live: 40, Confirmed: s.us}}
+	if s.over && s.end != rollout.StatusDone {
+		r.Phase = rollout.PhaseDropped
+	}
 	if s.us > 0 {
 		r.Phase, r.Next, r.Epoch = rollout.PhaseActivating, "1.4.0", 9
 		r.Times.Ordered = Start.Add(10 * time.Second)
+	}
+	if s.us == 40 {
+		r.Phase, r.Running, r.Next = rollout.PhaseCommitted, "1.4.0", ""
 	}
 	for i := range 40 {
 		state := "waiting"
