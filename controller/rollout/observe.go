@@ -116,7 +116,7 @@ func (rr RegionRecord) awaits(a *Agent) bool {
 // may hold, and whether an agent switched after the purge that was to follow it.
 func (t *turn) note(r wire.Region, rr RegionRecord, a *Agent) {
 	run := a.Report.Running
-	if run != nil {
+	if run != nil && len(rr.Served) < maxServed/2 { // an agent that lies cannot push out what was ordered
 		rr.Served = withDigest(rr.Served, run.Digest)
 	}
 	if rr.Purge != nil && rr.Phase != PhaseActivating && rr.Phase != PhaseReverting {
