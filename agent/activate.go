@@ -262,7 +262,8 @@ func (w *app) rollback(ctx context.Context, answer chan error) error {
 		answer <- fmt.Errorf("cannot roll back %s: there is no older release on this node", w.name)
 		return nil
 	}
-	err := w.change("rolling back", func(s *plan.State) { s.Rollback(to, time.Now()) })
+	order, _ := w.a.orders.order(w.name)
+	err := w.change("rolling back", func(s *plan.State) { s.Rollback(to, order, time.Now()) })
 	if err == nil {
 		err = w.revert(ctx, plan.Step{})
 	}

@@ -58,6 +58,7 @@ type State struct {
 	Since     time.Time `json:"since,omitzero"`      // when Running was activated
 	Confirmed time.Time `json:"confirmed,omitzero"`  // when Running was confirmed
 	Committed bool      `json:"committed,omitempty"` // Running has soaked
+	Fresh     time.Time `json:"fresh,omitzero"`      // when an order activated Running; zero: the node went back to it
 	Stamp     time.Time `json:"stamp,omitzero"`      // mtime of Running's files; only ever grows
 
 	Switch *Switch `json:"switch,omitempty"`
@@ -177,7 +178,7 @@ func (s *State) Confirm(now time.Time) {
 		s.Previous = s.Running
 	}
 	to := sw.To
-	s.Running, s.Since, s.Confirmed = &to, sw.Live, now
+	s.Running, s.Since, s.Fresh, s.Confirmed = &to, sw.Live, sw.Live, now
 	s.Committed, s.Stamp, s.Switch = false, sw.Stamp, nil
 	if s.Floor.Compare(to.Floor) < 0 {
 		s.Floor = to.Floor
@@ -194,9 +195,15 @@ func (s *State) Fail(now time.Time, reason string) {
 }
 
 // Rollback decides that the node goes back to r at an operator's word on the node. No
-// order up to the highest epoch seen moves it again.
-func (s *State) Rollback(r *Release, now time.Time) {
-	s.Pinned = s.Highest.Epoch
+// order up to the highest epoch begun or seen in o moves it again.
+func (s *State) Rollback(r *Release, o wire.Order, now time.Time) {
+	s.Pinned = max(s.Pinned, s.Highest.Epoch)
+	if o.Base != nil {
+		s.Pinned = max(s.Pinned, o.Base.Epoch)
+	}
+	if o.Next != nil {
+		s.Pinned = max(s.Pinned, o.Next.Epoch)
+	}
 	s.back(r, s.leaving(), now, "rolled back on the node")
 }
 
@@ -264,8 +271,11 @@ func (s *State) Returned(now time.Time) {
 	if b.To == nil || s.Running != nil && s.Running.Digest == b.To.Digest && s.Running.Epoch == b.To.Epoch {
 		return
 	}
-	s.Previous, s.Running = s.Running, b.To
-	s.Since, s.Confirmed = now, now
+	if s.Previous != nil && s.Previous.Digest == b.To.Digest {
+		s.Previous = nil // what was left is no place to go back to
+	}
+	s.Running = b.To
+	s.Since, s.Fresh, s.Confirmed = now, time.Time{}, now
 	s.Committed = slices.ContainsFunc(s.Soaked, func(o Release) bool { return o.Digest == b.To.Digest })
 }
 
@@ -295,8 +305,8 @@ func (s *State) Commit() {
 }
 
 // Undo returns where a rollback on the node itself leads: the running release while a
-// change is under way, else the newest of last known good and previous that is not the
-// running one. It is nil when there is nothing to go back to.
+// change is under way, else the newest of last known good and previous that is neither
+// the running one nor bad. It is nil when there is nothing to go back to.
 func (s *State) Undo(staged map[wire.Digest]bool) *Release {
 	if s.Switch != nil {
 		return s.Running
@@ -309,17 +319,19 @@ func (s *State) Undo(staged map[wire.Digest]bool) *Release {
 		others = append(others, s.Previous)
 	}
 	for _, r := range others {
-		if (s.Running == nil || r.Digest != s.Running.Digest) && staged[r.Digest] && s.Floor.Compare(r.Version) <= 0 {
+		_, bad := s.Forbids(target(r))
+		if (s.Running == nil || r.Digest != s.Running.Digest) && staged[r.Digest] && !bad && s.Floor.Compare(r.Version) <= 0 {
 			return r
 		}
 	}
 	return nil
 }
 
-// Started records a start of the agent after a run that did not end in an orderly way:
-// a crash counts against what the node serves if it was activated less than window ago.
+// Started records a start of the agent. If the run before did not end in order, it counts
+// against what an order activated less than window ago. What the node went back to is not
+// counted against: an agent that crashes for another reason would go back for ever.
 func (s *State) Started(now time.Time, clean bool, window time.Duration) {
-	at := s.Since
+	at := s.Fresh
 	if s.Switch != nil {
 		at = s.Switch.Began
 		if clean {

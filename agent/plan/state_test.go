@@ -37,7 +37,7 @@ func TestStampsGrow(t *testing.T) {
 }
 
 func TestStarted(t *testing.T) {
-	s := State{Since: t0, Running: rel(1, a, "1")}
+	s := State{Fresh: t0, Running: rel(1, a, "1")}
 	for i := 1; i <= 3; i++ {
 		if s.Started(t0.Add(time.Minute), false, CrashWindow); s.Crashes != i {
 			t.Fatalf("%d crashes, want %d", s.Crashes, i)
@@ -51,6 +51,37 @@ func TestStarted(t *testing.T) {
 			if f(&c); c.Crashes != 0 {
 				t.Errorf("%s: %d crashes", name, c.Crashes)
 			}
+		}
+	}
+}
+
+// TestNoWayBackTwice holds that going back does not lead forward again.
+func TestNoWayBackTwice(t *testing.T) {
+	both := staged(a, b)
+	for name, leave := range map[string]func(*State, *Release){
+		"crashes":  func(s *State, to *Release) { s.GiveUp(to, t0, "crashes") },
+		"rollback": func(s *State, to *Release) { s.Rollback(to, wire.Order{}, t0) },
+	} {
+		var s State
+		for e, d := range []wire.Digest{a, b} {
+			s.Begin(*rel(wire.Epoch(e+1), d, "1"), t0)
+			s.Switched(t0)
+			s.Confirm(t0)
+		}
+		to := s.Undo(both)
+		if to == nil || to.Digest != a {
+			t.Fatalf("%s: the way back is %v", name, to)
+		}
+		leave(&s, to)
+		s.Returned(t0)
+		if again := s.Undo(both); again != nil {
+			t.Errorf("%s: went back to 1 and could go on to epoch %d", name, again.Epoch)
+		}
+		for range CrashLimit {
+			s.Started(t0, false, CrashWindow)
+		}
+		if s.Crashes > 0 {
+			t.Errorf("%s: %d crashes count against what it went back to", name, s.Crashes)
 		}
 	}
 }
@@ -198,7 +229,7 @@ func TestPromises(t *testing.T) {
 			if w.rng.IntN(10) == 0 {
 				if to := w.l.Undo(w.l.Staged); to != nil {
 					w.log = append(w.log, "rollback on the node")
-					w.l.Rollback(to, w.now)
+					w.l.Rollback(to, w.order, w.now)
 				}
 			}
 			w.rest()
