@@ -66,7 +66,9 @@ func statusLine(s rollout.Summary) string {
 			failed += g.Counts.Failed
 		}
 	}
-	line += fmt.Sprintf(", %d of %d agents confirmed", confirmed, total)
+	if !r.Status.Ended() || r.Status == rollout.StatusDone { // else they confirmed what was there before
+		line += fmt.Sprintf(", %d of %d agents confirmed", confirmed, total)
+	}
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}

@@ -396,6 +396,14 @@ func (f *Fake) Audit(_ context.Context, after uint64) ([]controller.AuditEntry, 
 	})
 }
 
+// Sent puts a purge into the outbox that left for its provider at a time; zero: not yet.
+func (f *Fake) Sent(app wire.App, region wire.Region, epoch wire.Epoch, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.purges = append(f.purges, controller.PurgeView{State: cdn.StateSent, SentAt: at,
+		Item: cdn.Item{Provider: "cache", Scope: string(region), App: string(app), Region: string(region), Epoch: uint64(epoch), Selector: cdn.Selector{Kind: cdn.Key, Value: "rules"}, Round: 1}})
+}
+
 // Tamper changes an entry of the audit log behind its hash.
 func (f *Fake) Tamper() {
 	f.mu.Lock()
