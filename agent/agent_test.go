@@ -230,7 +230,7 @@ func TestColdStartWithoutNetwork(t *testing.T) {
 	stop()
 	b.Down()
 	cfg := f.config(f.reconnect())
-	a, stop = run(t, cfg)
+	_, stop = run(t, cfg)
 	eventually(t, "served from disk", func() bool { body, _ := get(t, f.listen, "/"); return body == "two" })
 
 	// A rollback on the node needs no network, and holds against the order it left.

@@ -128,7 +128,7 @@ func TestDamageIsRepairedFromTheStagedChunks(t *testing.T) {
 	stop()
 	check(t, os.WriteFile(page, []byte("evil"), 0o644))
 	b.Down()
-	a, _ = run(t, f.config(f.reconnect()))
+	run(t, f.config(f.reconnect()))
 	eventually(t, "one, from what is staged", func() bool { body, _ := get(t, f.listen, "/"); return body == "one" })
 	if data, err := os.ReadFile(page); err != nil || string(data) != "one" {
 		t.Fatalf("%q, %v", data, err)
