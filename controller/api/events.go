@@ -32,6 +32,10 @@ func (s *Server) events(w http.ResponseWriter, r *request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx buffers streams otherwise
 	conn := http.NewResponseController(w)
+	// The server's deadline for reading a request would end the stream when it passes.
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
 	send := func(text string) bool {
 		if conn.SetWriteDeadline(time.Now().Add(eventWithin)) != nil {
 			return false

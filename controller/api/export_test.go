@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Route is what a test has to know of a route.
 type Route struct {
 	Method, Path string
@@ -16,3 +18,6 @@ func Routes() (all []Route) {
 
 // ReadEvents is the decoder of event streams.
 var ReadEvents = readEvents
+
+// SetTimeouts shortens what a request may take.
+func (s *Server) SetTimeouts(d time.Duration) { s.http.ReadTimeout, s.http.WriteTimeout = d, d }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -318,6 +319,42 @@ func TestCloseEndsStreams(t *testing.T) {
 	}
 	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("Close took %s", took)
+	}
+}
+
+// A stream outlives the time that other requests may take.
+func TestStreamOutlivesTimeouts(t *testing.T) {
+	const most = 150 * time.Millisecond
+	fake := apitest.New(nil)
+	s, err := api.New(api.Config{Controller: fake, Tokens: tokens(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetTimeouts(most)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l)
+	defer s.Close()
+	req, _ := http.NewRequest("GET", "http://"+l.Addr().String()+"/v1/events", nil)
+	req.Header.Set("Authorization", "Bearer "+tokenOf(api.RoleViewer))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for start := time.Now(); time.Since(start) < 5*most; {
+		fake.Emit(controller.Event{Kind: "agent", Text: "x"})
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), "data:") {
+		}
+		if fake.Readers() != 1 || lines.Err() != nil {
+			t.Fatalf("the stream ended after %s: %v", time.Since(start), lines.Err())
+		}
+		if time.Since(start) > most { // let more time pass than one deadline without a word
+			<-time.After(most)
+		}
 	}
 }
 
