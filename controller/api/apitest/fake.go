@@ -57,60 +57,6 @@ func New(trust *wire.Trust) *Fake {
 
 var regions = []wire.Region{"eu-west", "us-east"}
 
-// Fail makes every call fail with err from now on; nil ends that.
-func (f *Fake) Fail(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err = err
-}
-
-// Changes returns what was changed so far, one line each.
-func (f *Fake) Changes() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.changes)
-}
-
-// Show sets the film of the app's rollout. Each look at it takes the next picture; the
-// last one stays.
-func (f *Fake) Show(film []controller.AppView) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.film = film
-}
-
-// Emit sends an event to whoever listens. Its ID is the next one.
-func (f *Fake) Emit(e controller.Event) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.emit(e)
-}
-
-func (f *Fake) emit(e controller.Event) {
-	e.ID, e.At = uint64(len(f.events)+1), Start.Add(time.Duration(len(f.events))*time.Second)
-	f.events = append(f.events, e)
-	for ch := range f.readers {
-		ch <- e
-	}
-}
-
-// CutOff ends every stream of events, as a controller does with a slow reader.
-func (f *Fake) CutOff() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for ch := range f.readers {
-		delete(f.readers, ch)
-		close(ch)
-	}
-}
-
-// Readers returns how many streams of events are open.
-func (f *Fake) Readers() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.readers)
-}
-
 // locked runs get unless calls are to fail.
 func locked[T any](f *Fake, get func() (T, error)) (v T, err error) {
 	f.mu.Lock()
@@ -394,19 +340,4 @@ func (f *Fake) Audit(_ context.Context, after uint64) ([]controller.AuditEntry, 
 	return locked(f, func() ([]controller.AuditEntry, error) {
 		return slices.Clone(f.audit[min(after, uint64(len(f.audit))):]), nil
 	})
-}
-
-// Sent puts a purge into the outbox that left for its provider at a time; zero: not yet.
-func (f *Fake) Sent(app wire.App, region wire.Region, epoch wire.Epoch, at time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.purges = append(f.purges, controller.PurgeView{State: cdn.StateSent, SentAt: at,
-		Item: cdn.Item{Provider: "cache", Scope: string(region), App: string(app), Region: string(region), Epoch: uint64(epoch), Selector: cdn.Selector{Kind: cdn.Key, Value: "rules"}, Round: 1}})
-}
-
-// Tamper changes an entry of the audit log behind its hash.
-func (f *Fake) Tamper() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.audit[0].Text = "nothing happened"
 }
