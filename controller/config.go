@@ -30,7 +30,8 @@ type Config struct {
 	OriginFetch time.Duration
 	Log         *slog.Logger // default: slog.Default()
 
-	trace func(point string) // told of every point at which a crash matters; nil outside tests
+	silence time.Duration      // of a leader after which another one takes over; leaseSilence outside tests
+	trace   func(point string) // told of every point at which a crash matters; nil outside tests
 }
 
 // RegionConfig says where a region's content is cached and how to see that it is fresh.
@@ -92,6 +93,9 @@ func (cfg *Config) validate() error {
 	}
 	if cfg.OriginFetch == 0 {
 		cfg.OriginFetch = 2 * time.Second
+	}
+	if cfg.silence == 0 {
+		cfg.silence = leaseSilence
 	}
 	if cfg.trace == nil {
 		cfg.trace = func(string) {}

@@ -102,7 +102,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		return fmt.Errorf("cannot set up the streams: %w", err)
 	}
 	last := "?"
-	fence, err := lead(ctx, c.cfg.Bus, c.name, func(holder string) {
+	fence, err := c.lead(ctx, func(holder string) {
 		if holder != last {
 			c.log.Info("standing by", "leader", holder)
 		}

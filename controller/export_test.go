@@ -2,6 +2,7 @@ package controller
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -10,6 +11,12 @@ import (
 // matters.
 func WithTrace(cfg Config, f func(point string)) Config {
 	cfg.trace = f
+	return cfg
+}
+
+// WithSilence returns cfg with the time after which a silent leader is replaced.
+func WithSilence(cfg Config, d time.Duration) Config {
+	cfg.silence = d
 	return cfg
 }
 

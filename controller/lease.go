@@ -19,8 +19,9 @@ const (
 
 // lead waits until this controller may lead and takes the lease. It may at once when it
 // held the lease before (a restart) or nobody did; else after the holder has been
-// silent for leaseSilence.
-func lead(ctx context.Context, bus wire.ControllerBus, self string, standby func(holder string)) (wire.Fence, error) {
+// silent for long enough.
+func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wire.Fence, error) {
+	bus, self := c.cfg.Bus, c.name
 	var mu sync.Mutex // guards heard
 	heard := time.Now()
 	stop, err := bus.Heartbeats(func(string, wire.Fence) {
@@ -37,7 +38,7 @@ func lead(ctx context.Context, bus wire.ControllerBus, self string, standby func
 		mu.Lock()
 		silent := time.Since(heard)
 		mu.Unlock()
-		if err == nil && (holder == "" || holder == self || silent >= leaseSilence) {
+		if err == nil && (holder == "" || holder == self || silent >= c.cfg.silence) {
 			fence, err := bus.TakeLease(ctx, self, seen)
 			if err == nil {
 				return fence, nil
@@ -51,7 +52,7 @@ func lead(ctx context.Context, bus wire.ControllerBus, self string, standby func
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-time.After(leaseBeat / 2):
+		case <-time.After(min(leaseBeat, c.cfg.silence) / 2):
 		}
 	}
 }

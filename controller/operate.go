@@ -106,7 +106,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, p *PlanReg
 	purge := rollout.Purge{App: view.App, Region: p.Region, Epoch: 1, Round: 1, To: view.Digest}
 	var from *wire.Manifest
 	if committed != nil {
-		purge.Epoch, purge.From = committed.Epoch+1, []wire.Digest{committed.Digest}
+		purge.Epoch, purge.From = committed.Epoch+1, []rollout.Served{{Digest: committed.Digest, Epoch: committed.Epoch}}
 		var err error
 		if from, err = c.manifest(ctx, committed.Digest); err != nil {
 			return err
@@ -122,7 +122,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, p *PlanReg
 		p.Files = append(p.Files, sign+ch.Path)
 	}
 	view.Changes = view.Changes || committed == nil || committed.Digest != view.Digest
-	selectors, err := c.selectors(ctx, purge, purge.Epoch-1)
+	selectors, err := c.selectors(ctx, purge)
 	if err != nil {
 		return err
 	}

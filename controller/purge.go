@@ -21,8 +21,6 @@ const (
 	// roundsPerEffect numbers the outbox rounds of one purge effect: the first purge, the
 	// second after the gap, and both again for each repeat.
 	roundsPerEffect = 2 * (1 + purgeRepeats)
-	// oldEpochs is how far back the epoch of an agent may lie that switched late.
-	oldEpochs = 16
 	// keptRuns is how many items of purges that operators asked for are kept in a region.
 	keptRuns = 1000
 	// runEpoch marks purges that an operator asked for; no activation has epoch zero.
@@ -41,9 +39,8 @@ func (c *Controller) newOutbox() (*cdn.Outbox, error) {
 // bundles in from goes over to to: the rules of both sides decide, on the files that
 // differ. Tags that carry a version or an epoch are those of the old side, so that
 // repeating the purge never throws away fresh content; only where nothing was served
-// before do the new side's count. since is the oldest epoch that the region's caches may
-// hold; zero: not known.
-func (c *Controller) selectors(ctx context.Context, e rollout.Purge, since wire.Epoch) ([]cdn.Selector, error) {
+// before do the new side's count.
+func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Selector, error) {
 	to, err := c.manifest(ctx, e.To)
 	if err != nil {
 		return nil, err
@@ -65,16 +62,14 @@ func (c *Controller) selectors(ctx context.Context, e rollout.Purge, since wire.
 		return cdn.Vars{"app": string(e.App), "region": string(e.Region), "version": string(m.Version), "epoch": epoch.String()}
 	}
 	for _, s := range e.From {
-		from, err := c.manifest(ctx, s)
+		from, err := c.manifest(ctx, s.Digest)
 		if err != nil {
 			return nil, err
 		}
 		changes := to.Diff(from, e.Region)
 		for _, rules := range []*wire.Manifest{from, to} {
-			for epoch := oldest(since, e.Epoch); epoch < e.Epoch; epoch++ {
-				if err := add(rules, vars(from, epoch), changes); err != nil {
-					return nil, err
-				}
+			if err := add(rules, vars(from, s.Epoch), changes); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -84,26 +79,6 @@ func (c *Controller) selectors(ctx context.Context, e rollout.Purge, since wire.
 		}
 	}
 	return cdn.Coalesce(all), nil
-}
-
-// oldest returns the first epoch whose tags are purged when a region goes over to next.
-func oldest(since, next wire.Epoch) wire.Epoch {
-	if next > oldEpochs {
-		since = max(since, next-oldEpochs)
-	}
-	return max(1, since)
-}
-
-// servedSince returns the epoch that the region had committed before a purge's; zero when
-// nothing was, or when the purge is for agents that were left behind at any earlier one.
-func (c *Controller) servedSince(ctx context.Context, e rollout.Purge) (wire.Epoch, error) {
-	return inLoop(ctx, c, func() (wire.Epoch, error) {
-		t := c.states[e.App].Regions[e.Region].Committed
-		if t == nil || t.Epoch >= e.Epoch {
-			return 0, nil
-		}
-		return t.Epoch, nil
-	})
 }
 
 func purgeRules(m *wire.Manifest) []cdn.Rule {
@@ -177,11 +152,7 @@ func (c *Controller) items(e rollout.Purge, selectors []cdn.Selector, attempt in
 // purge hands a purge effect to the outbox and sees to it that the engine learns the end.
 // A refusal that a person has to mend ends it as failed; anything else is repeated for ever.
 func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
-	since, err := c.servedSince(ctx, e)
-	if err != nil {
-		return err
-	}
-	selectors, err := c.selectors(ctx, e, since)
+	selectors, err := c.selectors(ctx, e)
 	if err != nil {
 		if errors.Is(err, wire.ErrDisconnected) || ctx.Err() != nil {
 			return err

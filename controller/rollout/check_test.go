@@ -40,7 +40,7 @@ func TestStartOnMovedBase(t *testing.T) {
 // contents its region may serve.
 func TestReportsCannotFloodServed(t *testing.T) {
 	f := running(t)
-	ordered := bundle("1.0").Digest
+	ordered := Served{bundle("1.0").Digest, 1}
 	for i := range 200 {
 		lie := wire.AppReport{Running: &wire.Running{Epoch: 1, Digest: wire.DigestOf(fmt.Append(nil, i)), Version: "9", State: wire.StateActive}}
 		f.feed(Reported{Now: f.now, Region: "eu", Agent: "eu-1", Stored: f.now, Incarnation: 2, Sequence: uint64(i + 1), Report: lie})

@@ -199,7 +199,7 @@ func (t *turn) begin(ro *Rollout, target func(wire.Region) wire.Target) {
 			if m := t.s.View.Members[r]; m != nil {
 				for _, a := range m.Agents {
 					if a.Report != nil && a.Report.Running != nil {
-						rr.Served = withDigest(rr.Served, a.Report.Running.Digest)
+						rr.Served = withServed(rr.Served, a.Report.Running.Digest, a.Report.Running.Epoch)
 					}
 				}
 			}

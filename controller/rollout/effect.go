@@ -25,12 +25,12 @@ type Publish struct {
 // answer with [PurgeVerified] or [PurgeFailed]. An empty From: the region's earlier content
 // is not known, or there was none.
 type Purge struct {
-	App    wire.App      `json:"app"`
-	Region wire.Region   `json:"region"`
-	Epoch  wire.Epoch    `json:"epoch"`
-	Round  int           `json:"round"`
-	From   []wire.Digest `json:"from"`
-	To     wire.Digest   `json:"to"`
+	App    wire.App    `json:"app"`
+	Region wire.Region `json:"region"`
+	Epoch  wire.Epoch  `json:"epoch"`
+	Round  int         `json:"round"`
+	From   []Served    `json:"from"`
+	To     wire.Digest `json:"to"`
 }
 
 // Decide asks to append a decision to the audit log. Decisions are numbered: one at or below

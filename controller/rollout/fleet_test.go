@@ -135,7 +135,7 @@ func (f *fleet) do(eff Effect) {
 	case Publish:
 		f.say("%s publish  %s: %s", f.clock(), eff.Region, orderLine(OrderFor(f.s, eff.Region)))
 	case Purge:
-		f.say("%s PURGE    %s: epoch %d round %d from %s to %s", f.clock(), eff.Region, eff.Epoch, eff.Round, f.names(eff.From...), f.names(eff.To))
+		f.say("%s PURGE    %s: epoch %d round %d from %s to %s", f.clock(), eff.Region, eff.Epoch, eff.Round, f.names(digests(eff.From)...), f.names(eff.To))
 		f.purging[eff.ID()] = &job{eff, f.now.Add(2 * time.Second)}
 	}
 }
@@ -149,6 +149,16 @@ func (f *fleet) say(format string, args ...any) {
 func (f *fleet) clock() string {
 	d := f.now.Sub(epoch0)
 	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+func digests(served []Served) []wire.Digest {
+	var ds []wire.Digest
+	for _, s := range served {
+		if !slices.Contains(ds, s.Digest) {
+			ds = append(ds, s.Digest)
+		}
+	}
+	return ds
 }
 
 // names turns digests back into versions.

@@ -163,7 +163,7 @@ func (t *turn) activate(r wire.Region, tl tally) {
 	next := *rr.Next
 	next.Phase = wire.PhaseActivate
 	rr.Next, rr.Phase, rr.Step = &next, PhaseActivating, 0
-	rr.Served = withDigest(rr.Served, next.Digest)
+	rr.Served = withServed(rr.Served, next.Digest, next.Epoch)
 	rr.Times.Activated = t.s.Now
 	t.issue(&rr)
 	t.set(r, rr)
@@ -204,7 +204,7 @@ func (t *turn) commit(r wire.Region) {
 	rr := t.s.Regions[r]
 	before := wire.Target{}
 	if rr.Committed != nil {
-		before, rr.Previous = *rr.Committed, rr.Committed.Digest
+		before, rr.Previous = *rr.Committed, Served{rr.Committed.Digest, rr.Committed.Epoch}
 	}
 	target := rr.Next.Target
 	rr.Committed, rr.Next, rr.Ladder, rr.Hold = &target, nil, nil, nil

@@ -117,7 +117,7 @@ func (rr RegionRecord) awaits(a *Agent) bool {
 func (t *turn) note(r wire.Region, rr RegionRecord, a *Agent) {
 	run := a.Report.Running
 	if run != nil && len(rr.Served) < maxServed/2 { // an agent that lies cannot push out what was ordered
-		rr.Served = withDigest(rr.Served, run.Digest)
+		rr.Served = withServed(rr.Served, run.Digest, run.Epoch)
 	}
 	if rr.Purge != nil && rr.Phase != PhaseActivating && rr.Phase != PhaseReverting {
 		switch {

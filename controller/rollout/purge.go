@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -26,17 +25,17 @@ func (t *turn) requestPurge(r wire.Region, why string) {
 	if rr.Purge != nil && rr.Purge.Epoch == epoch {
 		round = rr.Purge.Round + 1
 	}
-	from := slices.DeleteFunc(slices.Clone(rr.Served), func(d wire.Digest) bool { return d == to })
-	if len(from) == 0 && !rr.Previous.IsZero() && rr.Previous != to {
+	from := slices.DeleteFunc(slices.Clone(rr.Served), func(s Served) bool { return s.Digest == to })
+	if len(from) == 0 && !rr.Previous.Digest.IsZero() && rr.Previous.Digest != to {
 		from = append(from, rr.Previous)
 	}
-	slices.SortFunc(from, func(a, b wire.Digest) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(from, Served.compare)
 	rr.Purge = &PurgeRecord{Epoch: epoch, Round: round, From: from, To: to, Requested: t.s.Now}
 	rr.Covered, rr.Late = t.s.confirmedAt(r, epoch), false
 	t.set(r, rr)
 	inputs := map[string]string{"epoch": epoch.String(), "round": fmt.Sprint(round), "to": to.String(), "covered": fmt.Sprint(rr.Covered.Len())}
-	for i, d := range from {
-		inputs[fmt.Sprintf("from%d", i+1)] = d.String()
+	for i, s := range from {
+		inputs[fmt.Sprintf("from%d", i+1)] = s.Digest.String() + "@" + s.Epoch.String()
 	}
 	t.decide(KindPurge, r, inputs, "purging %s, round %d: %s", r, round, why)
 }
@@ -90,7 +89,7 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 
 // servedAfter returns what the region may still serve once its purge is verified: while any
 // agent has not switched, everything it might come back with.
-func (s State) servedAfter(r wire.Region, rr RegionRecord) []wire.Digest {
+func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 	m := s.View.Members[r]
 	if m == nil || rr.Phase == PhaseActivating || rr.Phase == PhaseReverting {
 		return rr.Served
@@ -100,7 +99,7 @@ func (s State) servedAfter(r wire.Region, rr RegionRecord) []wire.Digest {
 			return rr.Served
 		}
 	}
-	return []wire.Digest{rr.Purge.To}
+	return []Served{{rr.Purge.To, rr.Purge.Epoch}}
 }
 
 func (t *turn) purgeFailed(e PurgeFailed) {
@@ -123,11 +122,11 @@ func (t *turn) purgeFailed(e PurgeFailed) {
 // maxServed bounds what a region's caches are remembered to hold.
 const maxServed = 64
 
-// withDigest appends d, once; the oldest go beyond maxServed.
-func withDigest(list []wire.Digest, d wire.Digest) []wire.Digest {
-	if d.IsZero() || slices.Contains(list, d) {
+// withServed appends a bundle at its epoch, once; the oldest go beyond maxServed.
+func withServed(list []Served, d wire.Digest, e wire.Epoch) []Served {
+	if d.IsZero() || slices.Contains(list, Served{d, e}) {
 		return list
 	}
-	list = append(slices.Clone(list), d)
+	list = append(slices.Clone(list), Served{d, e})
 	return list[max(0, len(list)-maxServed):]
 }

@@ -52,7 +52,7 @@ func (t *turn) revert(r wire.Region, old wire.Target) {
 	}
 	rr.Phase, rr.Step, rr.Ladder, rr.Acked, rr.Hold = PhaseReverting, 0, nil, nil, nil
 	rr.Purge, rr.Covered, rr.Late = nil, nil, false
-	rr.Served = withDigest(rr.Served, old.Digest)
+	rr.Served = withServed(rr.Served, old.Digest, old.Epoch)
 	rr.Times = Times{Ordered: t.s.Now, Activated: t.s.Now}
 	t.issue(&rr)
 	t.set(r, rr)

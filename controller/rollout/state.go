@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"bytes"
+	"cmp"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
@@ -47,7 +49,7 @@ const (
 type RegionRecord struct {
 	LastEpoch wire.Epoch    `json:"last_epoch"`          // highest ever ordered
 	Committed *wire.Target  `json:"committed,omitempty"` // the base of the region's order
-	Previous  wire.Digest   `json:"previous,omitzero"`   // committed before Committed
+	Previous  Served        `json:"previous,omitzero"`   // committed before Committed
 	Phase     RegionPhase   `json:"phase,omitempty"`
 	Next      *wire.Transit `json:"next,omitempty"` // the change under way, as ordered
 
@@ -58,12 +60,23 @@ type RegionRecord struct {
 	Issued   time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
 	Hold     *Hold          `json:"hold,omitempty"`
 
-	Served  []wire.Digest `json:"served,omitempty"`  // may have been served since the last verified purge, oldest first
-	Covered AgentSet      `json:"covered,omitempty"` // agents whose activation of Purge.Epoch was followed by a purge
-	Late    bool          `json:"late,omitempty"`    // an agent outside Covered confirmed Purge.Epoch
-	Purge   *PurgeRecord  `json:"purge,omitempty"`   // the last one
+	Served  []Served     `json:"served,omitempty"`  // since the last verified purge, oldest first
+	Covered AgentSet     `json:"covered,omitempty"` // agents whose activation of Purge.Epoch was followed by a purge
+	Late    bool         `json:"late,omitempty"`    // an agent outside Covered confirmed Purge.Epoch
+	Purge   *PurgeRecord `json:"purge,omitempty"`   // the last one
 
 	Times Times `json:"times,omitzero"`
+}
+
+// Served is a bundle that a region's nodes may have answered with, and so its caches hold.
+// Tags of a generation carry the epoch.
+type Served struct {
+	Digest wire.Digest `json:"digest"`
+	Epoch  wire.Epoch  `json:"epoch"`
+}
+
+func (s Served) compare(o Served) int {
+	return cmp.Or(bytes.Compare(s.Digest[:], o.Digest[:]), cmp.Compare(s.Epoch, o.Epoch))
 }
 
 // Rung says since when a cut-off has been ordered.
@@ -85,13 +98,13 @@ type Times struct {
 
 // PurgeRecord is one purge round of a region.
 type PurgeRecord struct {
-	Epoch     wire.Epoch    `json:"epoch"`
-	Round     int           `json:"round"` // 1 is the barrier's; further ones follow late activations
-	From      []wire.Digest `json:"from"`  // ascending
-	To        wire.Digest   `json:"to"`
-	Requested time.Time     `json:"requested"`
-	Verified  time.Time     `json:"verified,omitzero"`
-	Failed    string        `json:"failed,omitempty"` // why it was given up
+	Epoch     wire.Epoch  `json:"epoch"`
+	Round     int         `json:"round"` // 1 is the barrier's; further ones follow late activations
+	From      []Served    `json:"from"`  // ascending
+	To        wire.Digest `json:"to"`
+	Requested time.Time   `json:"requested"`
+	Verified  time.Time   `json:"verified,omitzero"`
+	Failed    string      `json:"failed,omitempty"` // why it was given up
 }
 
 // Hold is why a region waits. It ends by itself when its cause does.
