@@ -34,21 +34,21 @@ type ID string
 
 // Item is one selector to purge at one provider.
 type Item struct {
-	Provider string   // Purger.Name
-	Scope    string   // as in Request
-	App      string   // what was rolled out
-	Region   string   // where
-	Epoch    uint64   // of the activation that this purge follows
-	Selector Selector // what to purge
-	Soft     bool     // not part of the ID
-	Round    int      // 1, 2, …: a repetition is an item of its own
+	Provider string   `json:"provider"`       // Purger.Name
+	Scope    string   `json:"scope"`          // as in Request
+	App      string   `json:"app"`            // what was rolled out
+	Region   string   `json:"region"`         // where
+	Epoch    uint64   `json:"epoch"`          // of the activation that this purge follows
+	Selector Selector `json:"selector"`       // what to purge
+	Soft     bool     `json:"soft,omitempty"` // not part of the ID
+	Round    int      `json:"round"`          // 1, 2, …: a repetition is an item of its own
 
 	// NotBefore, After and Gap delay an item. With After, it waits until that
 	// item was accepted and Gap has passed since; it is refused when that item
 	// is refused.
-	NotBefore time.Time
-	After     ID
-	Gap       time.Duration
+	NotBefore time.Time     `json:"not_before,omitzero"`
+	After     ID            `json:"after,omitempty"`
+	Gap       time.Duration `json:"gap,omitempty"` // nanoseconds
 }
 
 // ID is a hash of provider, scope, app, region, epoch, selector and round, and
@@ -65,19 +65,19 @@ func (i Item) ID() ID {
 
 // Entry is an item with its history in the outbox.
 type Entry struct {
-	ID         ID
-	Item       Item
-	State      State
-	Reason     string     // of StateRefused
-	PurgeID    string     // the provider's, from StateAccepted on
-	Attempts   int        // calls that included this item
-	LastError  string     // of the latest failed attempt
-	DueAt      time.Time  // no attempt before this; zero means at once
-	SentAt     time.Time  // of the latest attempt
-	AcceptedAt time.Time  // zero before StateAccepted
-	VerifiedAt time.Time  // zero before StateVerified
-	Evidence   []Evidence // what Verify saw
-	Split      int        // a refused batch is halved so often for this item
+	ID         ID         `json:"id"`
+	Item       Item       `json:"item"`
+	State      State      `json:"state"`
+	Reason     string     `json:"reason,omitempty"`     // of StateRefused
+	PurgeID    string     `json:"purge_id,omitempty"`   // the provider's, from StateAccepted on
+	Attempts   int        `json:"attempts"`             // calls that included this item
+	LastError  string     `json:"last_error,omitempty"` // of the latest failed attempt
+	DueAt      time.Time  `json:"due_at,omitzero"`      // no attempt before this; zero means at once
+	SentAt     time.Time  `json:"sent_at,omitzero"`     // of the latest attempt
+	AcceptedAt time.Time  `json:"accepted_at,omitzero"` // zero before StateAccepted
+	VerifiedAt time.Time  `json:"verified_at,omitzero"` // zero before StateVerified
+	Evidence   []Evidence `json:"evidence,omitempty"`   // what Verify saw
+	Split      int        `json:"split,omitempty"`      // a refused batch is halved so often for this item
 }
 
 // Open reports whether the outbox still has to send the entry.

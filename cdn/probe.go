@@ -25,12 +25,12 @@ type Want struct {
 
 // Evidence is what one vantage point saw.
 type Evidence struct {
-	Vantage string    // name of the vantage point
-	URL     string    // what was asked for
-	Seen    string    // generation, age or error
-	Wanted  string    // generation
-	Fresh   bool      // Seen satisfies Wanted
-	At      time.Time // when the request was made
+	Vantage string    `json:"vantage"` // name of the vantage point
+	URL     string    `json:"url"`     // what was asked for
+	Seen    string    `json:"seen"`    // generation, age or error
+	Wanted  string    `json:"wanted"`  // generation
+	Fresh   bool      `json:"fresh"`   // Seen satisfies Wanted
+	At      time.Time `json:"at"`      // when the request was made
 }
 
 func (e Evidence) String() string {
