@@ -150,7 +150,7 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 	}
 	lines := []string{strings.Join(head, "  ")}
 	if r.Reason != "" {
-		lines = append(lines, "  "+t.paint(g.color, plain(r.Reason)))
+		lines = append(lines, t.wrap("  ", g.color, r.Reason)...)
 	}
 	for i, w := range r.Waves {
 		lines = append(lines, t.wave(i, w, fold && w.State != "current")...)
@@ -183,12 +183,16 @@ func (t tree) region(r rollout.RegionSummary) []string {
 	if phase == "" {
 		phase = "waiting"
 	}
-	head := []string{t.bold(fmt.Sprintf("%-12s", r.Region)), phase}
+	head := []string{t.bold(fmt.Sprintf("%-12s", r.Region)), fmt.Sprintf("%-10s", phase)}
 	if r.Step > 0 {
 		head = append(head, fmt.Sprintf("step %d of %d", r.Step, r.Steps))
 	}
 	if r.Next != "" {
-		head = append(head, fmt.Sprintf("%s → %s", orNone(r.Running), r.Next))
+		if r.Next == r.Running {
+			head = append(head, "back to "+string(r.Next))
+		} else {
+			head = append(head, fmt.Sprintf("%s → %s", orNone(r.Running), r.Next))
+		}
 	} else if r.Running != "" {
 		head = append(head, "runs "+string(r.Running))
 	}
@@ -201,14 +205,14 @@ func (t tree) region(r rollout.RegionSummary) []string {
 		lines = append(lines, "    "+l)
 	}
 	if r.Hold != nil {
-		text := "holds: " + plain(r.Hold.Reason)
+		text := "holds: " + r.Hold.Reason
 		if r.Hold.Overdue {
 			text += " (overdue: an operator has to decide)"
 		}
-		lines = append(lines, "    "+t.paint(yellow, text))
+		lines = append(lines, t.wrap("    ", yellow, text)...)
 	}
 	if r.Purge != nil && r.Purge.Failed != "" {
-		lines = append(lines, "    "+t.paint(red, "purge failed: "+plain(r.Purge.Failed)))
+		lines = append(lines, t.wrap("    ", red, "purge failed: "+r.Purge.Failed)...)
 	}
 	return append(lines, t.cells(r)...)
 }
@@ -263,7 +267,7 @@ func (t tree) cells(r rollout.RegionSummary) []string {
 	}
 	for _, a := range r.Agents {
 		if a.Error != "" {
-			lines = append(lines, "    "+t.paint(red, fmt.Sprintf("%s %s: %s", a.ID, a.State, plain(a.Error))))
+			lines = append(lines, t.wrap("    ", red, fmt.Sprintf("%s %s: %s", a.ID, a.State, a.Error))...)
 		}
 	}
 	return lines
@@ -318,12 +322,25 @@ func (t tree) timeline(r rollout.RegionSummary) string {
 	return line
 }
 
-// cut keeps a line within the width.
+// wrap writes a reason, which must stay readable to its end, on as many lines as it takes.
+func (t tree) wrap(indent string, c color.Color, s string) []string {
+	s = plain(s)
+	if room := t.width - len(indent); room > 0 {
+		s = lipgloss.Wrap(s, room, "")
+	}
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = indent + t.paint(c, lines[i])
+	}
+	return lines
+}
+
+// cut keeps a line within the width, and shows where it was cut.
 func (t tree) cut(s string) string {
 	if t.width <= 0 || lipgloss.Width(s) <= t.width {
 		return s
 	}
-	return lipgloss.NewStyle().MaxWidth(t.width).Render(s)
+	return lipgloss.NewStyle().MaxWidth(t.width-1).Render(s) + "…"
 }
 
 // span writes a duration with the digits that matter.

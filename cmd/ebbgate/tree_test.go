@@ -136,3 +136,21 @@ func TestSpan(t *testing.T) {
 		}
 	}
 }
+
+// On a narrow terminal a reason is still there to its last word, and every cut shows.
+func TestNarrow(t *testing.T) {
+	v := apitest.Film(rollout.StatusReverted)[4]
+	v.Summary.Rollout.Reason = "taking the rollout back: cannot activate edge-proxy 1.4.0: probe /: answered 500, want 200"
+	text := tree{width: 60}.render(v.Summary)
+	if !strings.Contains(strings.Join(strings.Fields(text), " "), v.Summary.Rollout.Reason) {
+		t.Errorf("the reason is cut:\n%s", text)
+	}
+	for _, l := range strings.Split(text, "\n") {
+		if w := lipgloss.Width(l); w > 60 {
+			t.Errorf("%d columns: %s", w, l)
+		}
+	}
+	if head, _, _ := strings.Cut(text, "\n"); !strings.HasSuffix(head, "…") {
+		t.Errorf("cut without a sign: %s", head)
+	}
+}
