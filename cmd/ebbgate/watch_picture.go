@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/colorprofile"
 
 	"github.com/ebbgate/ebbgate/controller"
@@ -66,6 +67,9 @@ func (p picture) View() tea.View {
 		t.height = max(1, room-len(below))
 	}
 	text := t.render(p.look.view.Summary)
+	if p.size.Height-1 > lipgloss.Height(text)+len(below) {
+		text += "\n"
+	}
 	for _, l := range below {
 		text += "\n" + t.cut(l)
 	}
@@ -78,7 +82,7 @@ func (p picture) View() tea.View {
 func (p picture) below(t tree) (lines []string) {
 	all := decisions(p.look.view)
 	for _, d := range all[max(0, len(all)-keptLines):] {
-		lines = append(lines, fmt.Sprintf("%s  %s", d.At.UTC().Format("15:04:05"), plain(d.Reason)))
+		lines = append(lines, t.paint(grey, d.At.UTC().Format("15:04:05"))+"  "+plain(d.Reason))
 	}
 	if p.look.err != nil {
 		lines = append(lines, t.paint(yellow, oneLine(p.look.err.Error())+"; trying again"))
