@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"sync"
 
 	"github.com/ebbgate/ebbgate/controller"
@@ -69,14 +68,16 @@ func (w *witness) PutWant(ctx context.Context, f wire.Fence, r wire.Region, enve
 	w.mu.Lock()
 	recorded, err := controller.WantEnvelope(w.journal[controller.WantKey(r)])
 	w.mu.Unlock()
-	if err != nil || !bytes.Equal(recorded, envelope) {
-		w.complain("want %d of %s is not in the journal: %v", d.Sequence, r, err)
+	known, bad := w.trust.OpenDesired(recorded, r)
+	switch {
+	case err != nil || bad != nil:
+		w.complain("want %d of %s is not in the journal: %v, %v", d.Sequence, r, err, bad)
+	case known.Sequence < d.Sequence, known.Sequence == d.Sequence && !bytes.Equal(recorded, envelope):
+		w.complain("want %d of %s is ahead of the journal, which has %d", d.Sequence, r, known.Sequence)
 	}
 	for _, app := range wire.Keys(d.Apps) {
-		o := d.Apps[app]
-		rec := w.record(app)
-		if known := rollout.OrderFor(rollout.State{Record: rec}, r); o.Next != nil && !covers(known, o) {
-			w.complain("want %d of %s is ahead of the journal of %s", d.Sequence, r, app)
+		if n, rr := d.Apps[app].Next, w.record(app).Regions[r]; n != nil && rr.LastEpoch < n.Epoch {
+			w.complain("want %d of %s orders epoch %d of %s, the journal knows %d", d.Sequence, r, n.Epoch, app, rr.LastEpoch)
 		}
 	}
 	err = w.ControllerBus.PutWant(ctx, f, r, envelope)
@@ -94,20 +95,6 @@ func (w *witness) PutWant(ctx context.Context, f wire.Fence, r wire.Region, enve
 	return err
 }
 
-// covers reports whether the journal knows an order, or already a later one.
-func covers(known, o wire.Order) bool {
-	epoch := func(o wire.Order) wire.Epoch {
-		switch {
-		case o.Next != nil:
-			return o.Next.Epoch
-		case o.Base != nil:
-			return o.Base.Epoch
-		}
-		return 0
-	}
-	return reflect.DeepEqual(known, o) || epoch(known) >= epoch(o)
-}
-
 func (w *witness) record(app wire.App) (r rollout.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,9 +106,11 @@ func (w *witness) record(app wire.App) (r rollout.Record) {
 	return r
 }
 
-// purging holds a purge that has reached the provider against the journal.
+// purging holds a purge that has reached the provider against the journal. One that was
+// asked for before the rollout turned back may still be on its way.
 func (w *witness) purging(app wire.App, r wire.Region) {
-	if p := w.record(app).Regions[r].Purge; p == nil {
+	rec := w.record(app)
+	if p := rec.Regions[r].Purge; p == nil && (rec.Rollout == nil || rec.Rollout.Ending == "") {
 		w.complain("a purge of %s/%s is ahead of the journal", app, r)
 	}
 }

@@ -1,0 +1,132 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// Of an app's past rollouts the newest are kept, here and on the bus.
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one()})
+	d := f.drive()
+	ctx := t.Context()
+	f.publish(d, site(edge, "1", "a", "b"))
+	const extra = 5
+	var started []string
+	for range controller.KeptHistory + 1 + extra {
+		v, err := d.Start(ctx, controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})}, "op")
+		must(t, err)
+		started = append(started, v.Rollout.ID)
+		_, err = d.Command(ctx, edge, "abort", "op")
+		must(t, err)
+	}
+	slices.Reverse(started)
+	check := func(d *driver) {
+		t.Helper()
+		past, err := d.History(ctx, edge)
+		must(t, err)
+		var got []string
+		for _, r := range past {
+			got = append(got, r.ID)
+		}
+		if want := started[:controller.KeptHistory+1]; !slices.Equal(got, want) {
+			t.Errorf("history has %d rollouts from %s, want %d from %s", len(got), got[0], len(want), want[0])
+		}
+		eventually(t, func() error {
+			journal, err := f.bus.Controller("reader").Journal(ctx)
+			must(t, err)
+			n := 0
+			for key := range journal {
+				if strings.HasPrefix(key, controller.HistoryKey(edge, "")) {
+					n++
+				}
+			}
+			if n != controller.KeptHistory {
+				return fmt.Errorf("the bus keeps %d past rollouts, want %d", n, controller.KeptHistory)
+			}
+			return nil
+		})
+	}
+	check(d)
+
+	// A record that the bus brings back after its deletion goes again.
+	d = f.bounce(d, f.dir, func() {
+		raw := f.bus.Controller("saboteur")
+		_, fence, err := raw.Lease(ctx)
+		must(t, err)
+		journal, err := raw.Journal(ctx)
+		must(t, err)
+		oldest := started[len(started)-1]
+		must(t, raw.PutJournal(context.Background(), fence, controller.HistoryKey(edge, oldest), journal[controller.HistoryKey(edge, started[1])]))
+	})
+	check(d)
+}
+
+// When a region commits, the purges of its earlier epochs are forgotten, and no others.
+func TestOutboxIsBounded(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: map[wire.Region][]wire.AgentID{ams: {"a1"}, fra: {"f1"}}})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}, []wire.Region{fra}), "done")
+	for i := range 3 {
+		v := wire.Version(fmt.Sprint(2 + i))
+		f.roll(d, f.publish(d, site(edge, v, "a"+string(v), "b")), plan([]wire.Region{ams}), "done")
+	}
+	eventually(t, func() error {
+		entries, err := d.Purges(t.Context(), "", edge)
+		must(t, err)
+		epochs := make(map[string]int)
+		for _, e := range entries {
+			epochs[fmt.Sprintf("%s %d", e.Item.Region, e.Item.Epoch)]++
+		}
+		if len(epochs) != 2 || epochs["ams 4"] != 2 || epochs["fra 1"] != 4 {
+			return fmt.Errorf("the outbox holds %v", epochs)
+		}
+		return nil
+	})
+}
+
+// What operators have purged by hand is forgotten once it is much.
+func TestRunsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one()})
+	d := f.drive()
+	var selectors []string
+	for i := range 300 {
+		selectors = append(selectors, fmt.Sprintf("key:k%d", i))
+	}
+	const most = 1000 + 2*300
+	for range 5 {
+		views, err := d.RunPurge(t.Context(), controller.PurgeRequest{Region: ams, Selectors: selectors}, "op")
+		must(t, err)
+		eventually(t, func() error {
+			all, err := d.Purges(t.Context(), ams, "")
+			must(t, err)
+			if len(all) > most {
+				t.Fatalf("the outbox holds %d items, want at most %d", len(all), most)
+			}
+			for _, e := range all {
+				if e.Open() {
+					return fmt.Errorf("%s is %s", e.Item.Selector, e.State)
+				}
+			}
+			return nil
+		})
+		if len(views) != 600 {
+			t.Fatalf("%d items, want every selector twice", len(views))
+		}
+	}
+	for _, bad := range []controller.PurgeRequest{
+		{Region: ams}, {Region: ams, Selectors: []string{"nonsense"}}, {Region: ams, Selectors: []string{"host:www.example.com"}},
+	} {
+		_, err := d.RunPurge(t.Context(), bad, "op")
+		wantErr(t, fmt.Sprint(bad.Selectors), err, controller.ErrInvalid)
+	}
+}
