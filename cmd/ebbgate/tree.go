@@ -201,9 +201,7 @@ func (t tree) region(r rollout.RegionSummary) []string {
 	}
 	head = append(head, t.counts(r.Counts))
 	lines := []string{"  " + strings.Join(head, "  ")}
-	if l := t.timeline(r); l != "" {
-		lines = append(lines, "    "+l)
-	}
+	lines = append(lines, t.timeline(r)...)
 	if r.Hold != nil {
 		text := "holds: " + r.Hold.Reason
 		if r.Hold.Overdue {
@@ -288,10 +286,11 @@ func legend(agents []rollout.AgentSummary) string {
 
 // timeline writes when a region passed each point, counted from the order to stage, and
 // the gap between the last confirmation and the first purge that left for a provider.
-// Where nothing had to be purged, the purge counts as sent when it was decided.
-func (t tree) timeline(r rollout.RegionSummary) string {
+// Where nothing had to be purged, the purge counts as sent when it was decided. On a
+// narrow terminal the purge has a line of its own.
+func (t tree) timeline(r rollout.RegionSummary) []string {
 	if r.Times.Ordered.IsZero() {
-		return ""
+		return nil
 	}
 	sent := t.sent[r.Region]
 	var verified time.Time
@@ -315,11 +314,15 @@ func (t tree) timeline(r rollout.RegionSummary) string {
 		}
 		parts = append(parts, p.name+" +"+span(p.at.Sub(r.Times.Ordered)))
 	}
-	line := strings.Join(parts, " → ")
+	gap := ""
 	if !r.Times.Confirmed.IsZero() && !sent.Before(r.Times.Confirmed) {
-		line += "   gap " + span(sent.Sub(r.Times.Confirmed))
+		gap = "   gap " + span(sent.Sub(r.Times.Confirmed))
 	}
-	return line
+	line := "    " + strings.Join(parts, " → ") + gap
+	if t.width <= 0 || lipgloss.Width(line) <= t.width {
+		return []string{line}
+	}
+	return []string{"    " + strings.Join(parts[:3], " → "), "    → " + strings.Join(parts[3:], " → ") + gap}
 }
 
 // wrap writes a reason, which must stay readable to its end, on as many lines as it takes.

@@ -150,6 +150,9 @@ func TestNarrow(t *testing.T) {
 			t.Errorf("%d columns: %s", w, l)
 		}
 	}
+	if !strings.Contains(text, "    → purge sent – → verified –\n") {
+		t.Errorf("the purge is cut off:\n%s", text)
+	}
 	if head, _, _ := strings.Cut(text, "\n"); !strings.HasSuffix(head, "…") {
 		t.Errorf("cut without a sign: %s", head)
 	}
