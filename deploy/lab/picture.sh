@@ -51,6 +51,7 @@ done
 go build -o "$dir/termsvg" ./deploy/lab/termsvg
 
 PATH=$root/bin:$PATH
+: >"$dir/dev.log"
 ebbgate dev --dir "$dir/fleet" >"$dir/dev.log" 2>&1 &
 fleet=$!
 until_true "the fleet" 60 grep -q '^Interrupt to stop it' "$dir/dev.log"
