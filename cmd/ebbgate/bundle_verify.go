@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +42,7 @@ func newBundleVerifyCommand(c *cli) *cobra.Command {
 }
 
 func readTrust(path string) (*wire.Trust, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read root %s: %w", path, reason(err))
 	}

@@ -37,7 +37,7 @@ func env(name, otherwise string) string {
 func (c *cli) client() (*api.Client, error) {
 	token := os.Getenv("EBBGATE_TOKEN")
 	if c.tokenFile != "" {
-		b, err := os.ReadFile(c.tokenFile)
+		b, err := readFile(c.tokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the token file: %w", err)
 		}
@@ -45,7 +45,7 @@ func (c *cli) client() (*api.Client, error) {
 	}
 	config := api.ClientConfig{Server: c.server, Token: strings.TrimSpace(token)}
 	if c.caFile != "" {
-		pem, err := os.ReadFile(c.caFile)
+		pem, err := readFile(c.caFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the certificate authorities: %w", err)
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -59,7 +58,7 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	}
 	defer stop()
 
-	envelope, err := os.ReadFile(filepath.Join(cfg.path(cfg.Keys), "root.json"))
+	envelope, err := readFile(filepath.Join(cfg.path(cfg.Keys), "root.json"))
 	if err != nil {
 		return fmt.Errorf("cannot read the root: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ type vantageConfig struct {
 }
 
 func loadControllerConfig(path string) (*controllerConfig, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", path, reason(err))
 	}
@@ -149,7 +148,7 @@ func (cfg *controllerConfig) purger(name string, p providerConfig) (cdn.Purger, 
 	if p.TokenFile == "" {
 		return nil, errors.New("token_file is missing")
 	}
-	secret, err := os.ReadFile(cfg.path(p.TokenFile))
+	secret, err := readFile(cfg.path(p.TokenFile))
 	if err != nil {
 		return nil, fmt.Errorf("token_file: %w", err)
 	}
@@ -195,7 +194,7 @@ func (cfg *controllerConfig) gossipKey(region wire.Region) (string, error) {
 	if cfg.Gossip.Key == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(cfg.path(cfg.Gossip.Key))
+	text, err := readFile(cfg.path(cfg.Gossip.Key))
 	if err != nil {
 		return "", fmt.Errorf("gossip.key: %w", err)
 	}

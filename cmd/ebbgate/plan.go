@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,7 +70,7 @@ func startRequest(app, version, planFile string) (controller.StartRequest, error
 	if planFile == "" {
 		return q, nil
 	}
-	data, err := os.ReadFile(planFile)
+	data, err := readFile(planFile)
 	if err != nil {
 		return q, fmt.Errorf("cannot read plan %s: %w", planFile, reason(err))
 	}

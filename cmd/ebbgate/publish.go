@@ -88,7 +88,7 @@ func publish(ctx context.Context, c *cli, cl *api.Client, path string, keys []st
 // can be held against it; nil if there is none. What goes wrong here comes out, with a
 // better message, when the bundle is built or published.
 func previous(ctx context.Context, cl *api.Client, dir string) *wire.Manifest {
-	data, err := os.ReadFile(filepath.Join(dir, "bundle.yaml"))
+	data, err := readFile(filepath.Join(dir, "bundle.yaml"))
 	if err != nil {
 		return nil
 	}

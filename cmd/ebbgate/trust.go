@@ -81,7 +81,7 @@ func makeDir(dir string) error {
 
 // readKey reads a private key.
 func readKey(path string) (wire.PrivateKey, error) {
-	data, err := os.ReadFile(filepath.Clean(path))
+	data, err := readFile(filepath.Clean(path))
 	if err != nil {
 		return wire.PrivateKey{}, fmt.Errorf("cannot read key %s: %w", path, reason(err))
 	}
