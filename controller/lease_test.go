@@ -101,6 +101,14 @@ func TestDiskWiped(t *testing.T) {
 		}
 		must(t, raw.DeleteJournal(t.Context(), fence, controller.WantKey(ams)))
 	})
+	eventually(t, func() error { // signed anew, for the record of what was signed is gone
+		envelope, err := f.bus.Controller("reader").Want(t.Context(), ams)
+		must(t, err)
+		if w, err := f.trust.OpenDesired(envelope, ams); err != nil || w.Sequence != before[0].Sequence+1 {
+			return fmt.Errorf("the want on the bus has sequence %d, %v, want %d", w.Sequence, err, before[0].Sequence+1)
+		}
+		return nil
+	})
 	f.holds(d, edge, map[wire.Region]controller.Held{ams: {Version: "1", Epoch: 1}})
 	f.roll(d, f.publish(d, site(edge, "2", "a2", "b")), plan([]wire.Region{ams}), "done")
 	f.holds(d, edge, map[wire.Region]controller.Held{ams: {Version: "2", Epoch: 2}})
