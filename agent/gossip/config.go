@@ -19,7 +19,6 @@ type Config struct {
 	Region    wire.Region    // peers of another region are not heard; required
 	Bind      string         // IP:port to listen on, UDP and TCP; port 0 picks one; required
 	Advertise string         // IP:port that peers reach this node at; default: Bind
-	Exchange  string         // host:port of this node's chunk exchange, told to the peers; may be empty
 	Key       []byte         // KeySize bytes, the region's; required
 	OldKeys   [][]byte       // still accepted while a key is rotated
 	Seeds     []string       // host:port of some peers; may be empty or hold this node itself
@@ -50,9 +49,6 @@ func (c *Config) validate() error {
 	}
 	if a, err := netip.ParseAddrPort(c.Advertise); c.Advertise != "" && (err != nil || a.Port() == 0 || a.Addr().IsUnspecified()) {
 		return fail("advertise", "%q is not IP:port", c.Advertise)
-	}
-	if !hostPort(c.Exchange) && c.Exchange != "" {
-		return fail("exchange", "%q is not host:port", c.Exchange)
 	}
 	for i, k := range append([][]byte{c.Key}, c.OldKeys...) {
 		if len(k) != KeySize {

@@ -40,7 +40,7 @@ func decodeNote(b []byte) (n note, ok bool) {
 }
 
 // NodeMeta implements memberlist.Delegate; the configuration's check keeps it below limit.
-func (s *spread) NodeMeta(int) []byte { return s.meta }
+func (s *spread) NodeMeta(int) []byte { return nil }
 
 // GetBroadcasts implements memberlist.Delegate. Documents do not fit its packets.
 func (s *spread) GetBroadcasts(int, int) [][]byte { return nil }

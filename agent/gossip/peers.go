@@ -87,13 +87,6 @@ func New(cfg Config) (*Peers, error) {
 // is a hint.
 func (p *Peers) Members() []wire.AgentID { return p.spread.members() }
 
-// Exchange returns where a live peer's chunk exchange answers, "" when it has none or
-// the peer is not known. It is as the peer says, and no proof of who answers there.
-func (p *Peers) Exchange(id wire.AgentID) string {
-	n, _ := p.spread.node(id)
-	return string(n.Meta)
-}
-
 // Addr returns the IP:port that peers are told to reach this node at.
 func (p *Peers) Addr() string { return p.list.LocalNode().Address() }
 

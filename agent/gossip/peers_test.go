@@ -150,15 +150,11 @@ func TestDeadMemberIsNoticedAndComesBack(t *testing.T) {
 	for _, n := range nodes[:3] {
 		n.mustSee(t, "a0", "a1", "a2")
 	}
-	again := start(t, Config{Name: "a3", Bind: bind, Seeds: []string{nodes[0].Addr()}, Exchange: "10.0.0.3:7000"})
+	again := start(t, Config{Name: "a3", Bind: bind, Seeds: []string{nodes[0].Addr()}})
 	for _, n := range append(nodes[:3:3], again) {
 		n.mustSee(t, names(4)...)
 	}
 	mustHave(t, []*node{again}, order)
-	eventually(t, func() string { return cmp.Diff("10.0.0.3:7000", nodes[1].Exchange("a3")) })
-	if got := nodes[1].Exchange("stranger"); got != "" {
-		t.Errorf("Exchange of a stranger: %q", got)
-	}
 }
 
 func TestLeavingIsNoticedAtOnce(t *testing.T) {
@@ -314,7 +310,6 @@ func TestConfigIsChecked(t *testing.T) {
 		"advertise": func(c *Config) { c.Advertise = "0.0.0.0:1" },
 		"key":       func(c *Config) { c.Key = testKey[1:] },
 		"seeds":     func(c *Config) { c.Seeds = []string{"nowhere"} },
-		"exchange":  func(c *Config) { c.Exchange = string(make([]byte, 600)) + ":1" },
 		"rejoin":    func(c *Config) { c.Rejoin = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {

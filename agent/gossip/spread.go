@@ -30,7 +30,6 @@ const (
 // messages and events; none of those methods blocks.
 type spread struct {
 	name    wire.AgentID
-	meta    []byte
 	deliver func([]byte)
 
 	inbox   chan note
@@ -49,7 +48,7 @@ type spread struct {
 
 func newSpread(cfg Config) *spread {
 	return &spread{
-		name: cfg.Name, meta: []byte(cfg.Exchange), deliver: cfg.OnDesired,
+		name: cfg.Name, deliver: cfg.OnDesired,
 		inbox: make(chan note, maxInbox), arrived: make(chan []byte, maxArrived), kick: make(chan struct{}, 1),
 		nodes: make(map[wire.AgentID]memberlist.Node), seen: make(map[wire.Digest]bool),
 		wanted: make(map[wire.Digest]*ask), sending: make(map[wire.AgentID]bool),

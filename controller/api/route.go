@@ -66,9 +66,6 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		s.admit(route{role: RoleViewer, body: maxBody, serve: unknown(mux)}, w, r)
 	})
-	if s.Page != nil {
-		mux.Handle("/", s.Page)
-	}
 	origins := http.NewCrossOriginProtection()
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, &Error{Status: http.StatusForbidden, Code: "cross_origin", Message: "requests from other origins are refused"})

@@ -19,8 +19,6 @@ type Config struct {
 	Controller Controller   // required
 	Tokens     *Tokens      // required
 	Log        *slog.Logger // default: slog.Default
-	// Page serves what is not the API, to anyone: it must hold no data. Default: nothing.
-	Page http.Handler
 }
 
 // Server is the HTTP side of a controller.

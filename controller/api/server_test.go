@@ -276,21 +276,6 @@ func TestLogHoldsNoToken(t *testing.T) {
 	}
 }
 
-func TestPage(t *testing.T) {
-	_, url := serve(t, api.Config{Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page "+r.URL.Path) })})
-	resp, err := http.Get(url + "/index.html")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if b, _ := io.ReadAll(resp.Body); string(b) != "page /index.html" {
-		t.Errorf("page answered %q", b)
-	}
-	if status, _, _ := ask(t, "GET", url+"/v1/nothing", "", ""); status != 401 {
-		t.Errorf("the page answers for the API: %d", status)
-	}
-}
-
 // Close ends event streams at once and is not held up by them.
 func TestCloseEndsStreams(t *testing.T) {
 	fake := apitest.New(nil)
