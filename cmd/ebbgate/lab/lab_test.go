@@ -39,6 +39,9 @@ const app wire.App = "edge-proxy"
 // start brings a fleet up that ends with the test; its logs are shown if the test fails.
 func start(t *testing.T, cfg lab.Config) *lab.Lab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a whole fleet takes too long for -short")
+	}
 	cfg.Dir, cfg.Ebbgate, cfg.Agent = t.TempDir(), filepath.Join(bin, "ebbgate"), filepath.Join(bin, "ebbgate-agent")
 	l, err := lab.Start(t.Context(), cfg)
 	t.Cleanup(func() {
