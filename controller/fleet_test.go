@@ -253,11 +253,6 @@ func (l *lines) String() string {
 func (f *fleet) launch(name, dir string) *driver {
 	f.t.Helper()
 	w := &witness{ControllerBus: f.bus.Controller(name), trust: f.trust, line: f.line, journal: make(map[string]json.RawMessage)}
-	stored, err := w.Journal(f.t.Context())
-	must(f.t, err)
-	for key, record := range stored {
-		w.journal[key], _, _ = controller.RecordData(record)
-	}
 	log := &lines{}
 	regions := make(map[wire.Region]controller.RegionConfig)
 	for r := range f.spec.regions {

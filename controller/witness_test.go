@@ -37,6 +37,17 @@ func (w *witness) complaints() []string {
 	return w.broken
 }
 
+// Journal is read when a term begins: what it holds was put there by others.
+func (w *witness) Journal(ctx context.Context) (map[string][]byte, error) {
+	all, err := w.ControllerBus.Journal(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, record := range all {
+		w.journal[key], _, _ = controller.RecordData(record) // what cannot be read is the controller's to refuse
+	}
+	return all, err
+}
+
 func (w *witness) PutJournal(ctx context.Context, f wire.Fence, key string, record []byte) error {
 	err := w.ControllerBus.PutJournal(ctx, f, key, record)
 	if err != nil {
