@@ -53,7 +53,7 @@ func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Sele
 		}
 		s, err := cdn.Select(purgeRules(rules), files, vars)
 		if err != nil {
-			return fmt.Errorf("purge rules of %s %s: %w", rules.App, rules.Version, err)
+			return fmt.Errorf("%w: purge rules of %s %s: %w", ErrInvalid, rules.App, rules.Version, err)
 		}
 		all = append(all, s...)
 		return nil
@@ -154,8 +154,8 @@ func (c *Controller) items(e rollout.Purge, selectors []cdn.Selector, attempt in
 func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 	selectors, err := c.selectors(ctx, e)
 	if err != nil {
-		if errors.Is(err, wire.ErrDisconnected) || ctx.Err() != nil {
-			return err
+		if !hopeless(err) {
+			return err // the pump comes back to it
 		}
 		return c.purged(ctx, e, err)
 	}
@@ -170,6 +170,17 @@ func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 	c.cfg.trace("purge stored")
 	c.follow(ctx, e, selectors, ids)
 	return nil
+}
+
+// hopeless reports whether reading the same manifests again would give the same error. A
+// bus that does not answer in time is not.
+func hopeless(err error) bool {
+	for _, final := range []error{ErrInvalid, ErrNotFound, wire.ErrInvalid, wire.ErrSignature, wire.ErrTooLarge} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
 }
 
 // submit stores items and wakes those that an earlier attempt gave up.
