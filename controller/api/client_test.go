@@ -162,8 +162,8 @@ func TestClientOtherServer(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	defer other.Close()
 	for _, answer := range []http.HandlerFunc{
-		func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", 502) },
-		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 302) },
+		func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) },
+		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) },
 	} {
 		s := httptest.NewServer(answer)
 		_, err := client(t, s.URL, api.RoleAdmin).Apps(t.Context())
