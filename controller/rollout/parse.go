@@ -35,6 +35,16 @@ func ParsePlan(name string, data []byte) (Plan, error) {
 	return plan, nil
 }
 
+// UnmarshalJSON reads a plan as [ParsePlan] does, with the same defaults and refusals: a
+// plan means the same in a file and in a request.
+func (p *Plan) UnmarshalJSON(data []byte) error {
+	plan, err := ParsePlan("plan", data)
+	if err == nil {
+		*p = plan
+	}
+	return err
+}
+
 // planParser keeps the first error.
 type planParser struct {
 	name string

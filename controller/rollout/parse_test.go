@@ -173,3 +173,26 @@ func FuzzParsePlan(f *testing.F) {
 		}
 	})
 }
+
+// A plan in a request has the defaults of a plan in a file.
+func TestPlanInJSON(t *testing.T) {
+	const text = `{"waves": [{"regions": ["eu"]}], "max_unavailable": "2"}`
+	want, err := ParsePlan("plan", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Plan *Plan `json:"plan"`
+	}
+	if err := wire.DecodeJSON("request", 1000, []byte(`{"plan": `+text+`}`), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&want, got.Plan); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []string{`{"waves": [], "wave": 1}`, `{"waves": 1, "waves": 2}`, `{"deadline": 5}`} {
+		if err := wire.DecodeJSON("request", 1000, []byte(`{"plan": `+bad+`}`), &got); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
