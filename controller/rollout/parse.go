@@ -126,6 +126,9 @@ func (p *planParser) mapping(n *yaml.Node, field string, fields map[string]reade
 }
 
 func (p *planParser) list(n *yaml.Node, field string, item reader) {
+	if n.Tag == "!!null" {
+		return // an empty list, as JSON writes one that was never made
+	}
 	if n.Kind != yaml.SequenceNode {
 		p.fail(n, field, "is not a list")
 		return

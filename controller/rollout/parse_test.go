@@ -190,6 +190,14 @@ func TestPlanInJSON(t *testing.T) {
 	if diff := cmp.Diff(&want, got.Plan); diff != "" {
 		t.Error(diff)
 	}
+	// What Go writes of a plan that was never filled can be read again.
+	empty, err := json.Marshal(Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(empty, new(Plan)); err != nil {
+		t.Error(err)
+	}
 	for _, bad := range []string{`{"waves": [], "wave": 1}`, `{"waves": 1, "waves": 2}`, `{"deadline": 5}`} {
 		if err := wire.DecodeJSON("request", 1000, []byte(`{"plan": `+bad+`}`), &got); err == nil {
 			t.Errorf("%s was taken", bad)
