@@ -1,0 +1,97 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// PurgeRequest asks to purge selectors in a region now, outside any rollout.
+type PurgeRequest struct {
+	Region    wire.Region `json:"region"`
+	Selectors []string    `json:"selectors"`
+}
+
+// RunPurge purges selectors at every target of a region, twice as always. It returns once
+// that is durable; the returned items say how far each has come.
+func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) ([]PurgeView, error) {
+	region, ok := c.cfg.Regions[req.Region]
+	if !ok {
+		return nil, fmt.Errorf("%w: region %q is not configured", ErrNotFound, req.Region)
+	}
+	if len(region.CDN) == 0 {
+		return nil, fmt.Errorf("%w: region %s has no cdn configured", ErrConflict, req.Region)
+	}
+	if len(req.Selectors) == 0 {
+		return nil, fmt.Errorf("%w: selectors is empty", ErrInvalid)
+	}
+	var selectors []cdn.Selector
+	for i, text := range req.Selectors {
+		s, err := cdn.ParseSelector(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: selectors[%d]: %v", ErrInvalid, i, err)
+		}
+		for _, t := range region.CDN {
+			if err := c.purger(t.Provider).Capabilities().Check(s, false); err != nil {
+				return nil, fmt.Errorf("%w: selectors[%d]: provider %s: %v", ErrInvalid, i, t.Provider, err)
+			}
+		}
+		selectors = append(selectors, s)
+	}
+	items, err := do(ctx, c, func() ([]cdn.Item, error) {
+		w := &write{}
+		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
+		// The audit entry's number makes the round unique.
+		if err := c.commit(w); err != nil {
+			return nil, err
+		}
+		return c.items(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.forgetRuns(req.Region); err != nil {
+		return nil, err
+	}
+	ids, err := c.outbox.Submit(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]PurgeView, len(ids))
+	for i, id := range ids {
+		views[i], _ = c.outbox.Get(id)
+	}
+	return views, nil
+}
+
+// forgetRuns drops what operators had purged in a region and is over, once it is much:
+// rollouts share the outbox, which has an end.
+func (c *Controller) forgetRuns(region wire.Region) error {
+	runs := 0
+	for _, e := range c.outbox.List(cdn.Filter{Region: string(region)}) {
+		if e.Item.App == "" {
+			runs++
+		}
+	}
+	if runs < keptRuns {
+		return nil
+	}
+	_, err := c.outbox.Prune("", string(region), runEpoch+1)
+	return err
+}
+
+// Purges returns the purge outbox of a region and app, newest epoch first; empty names
+// mean all.
+func (c *Controller) Purges(_ context.Context, region wire.Region, app wire.App) ([]PurgeView, error) {
+	if _, ok := c.cfg.Regions[region]; region != "" && !ok {
+		return nil, fmt.Errorf("%w: region %q is not configured", ErrNotFound, region)
+	}
+	entries := c.outbox.List(cdn.Filter{Region: string(region), App: string(app)})
+	slices.Reverse(entries)
+	return entries, nil
+}
