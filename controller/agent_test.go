@@ -11,10 +11,9 @@ import (
 
 // behaviour is what a stand-in agent does otherwise than told.
 type behaviour struct {
-	failStage    bool // every order fails to validate
-	failActivate bool // every activation is taken back by the node
-	silent       bool // it neither acts nor reports
-	lie          bool // it claims to serve what it was only told to stage
+	takeBack wire.Version // every activation of it is taken back by the node
+	silent   bool         // it neither acts nor reports
+	lie      bool         // it claims to serve what it was only told to stage
 }
 
 // standIn is an agent that follows the desired documents of its region as far as its
@@ -109,9 +108,7 @@ func (a *standIn) follow(app wire.App, o wire.Order) {
 		p := &wire.Progress{Epoch: n.Epoch, Digest: n.Digest, Version: n.Version, State: wire.StateStaged}
 		told := n.Phase == wire.PhaseActivate && n.Cohort.Has(a.id)
 		switch {
-		case a.does.failStage:
-			p.State, p.Error = wire.StateFailed, "the data plane does not take it"
-		case told && a.does.failActivate:
+		case told && a.does.takeBack == n.Version:
 			p.State, p.Error = wire.StateReverted, "the probes failed"
 		case told, a.does.lie:
 			a.serve(app, n.Target)
