@@ -78,10 +78,39 @@ func publish(ctx context.Context, c *cli, cl *api.Client, path string, keys []st
 	if len(f.Index.Signatures) == 0 {
 		return info, fmt.Errorf("it is not signed: %w", wire.ErrSignature)
 	}
+	m, err := bundle.Verify(ctx, f, nil) // what the controller has already is not sent, so nobody else would look at it
+	if err != nil {
+		return info, err
+	}
+	if err := above(ctx, cl, m, f.Index.Digest); err != nil {
+		return info, err
+	}
 	if err := upload(ctx, c, cl, f); err != nil {
 		return info, err
 	}
 	return cl.Publish(ctx, f.Pack)
+}
+
+// above reports why the version of m cannot be published, before its content is sent. The
+// controller asks again when it is published.
+func above(ctx context.Context, cl *api.Client, m *wire.Manifest, digest wire.Digest) error {
+	bundles, err := cl.Bundles(ctx, m.App)
+	if err != nil {
+		return err
+	}
+	var newest controller.BundleInfo
+	for _, b := range bundles {
+		if b.Digest == digest {
+			return nil // publishing again is free
+		}
+		if b.Version.Compare(newest.Version) > 0 {
+			newest = b
+		}
+	}
+	if !newest.Digest.IsZero() && m.Version.Compare(newest.Version) <= 0 {
+		return fmt.Errorf("%s %s is not above %s, the newest published", m.App, m.Version, newest.Version)
+	}
+	return nil
 }
 
 // previous returns the bundle that the one in dir follows, so that its declared growth
