@@ -13,10 +13,20 @@ import (
 func newBundleBuildCommand(c *cli) *cobra.Command {
 	var keys []string
 	cmd := &cobra.Command{
-		Use:     "build DIR FILE",
-		Short:   "Build a bundle file from a directory, and sign it",
+		Use:   "build DIR FILE",
+		Short: "Build a bundle file from a directory, and sign it",
+		Long: `Build a bundle file from a directory, and sign it. The digest of the bundle goes to
+standard output.
+
+A FILE that is there is replaced once the new one is whole; a device, a pipe or a link
+is not.`,
 		Example: "  ebbgate bundle build ./edge-proxy edge-proxy-1.4.0.ebb --key author.key",
-		Args:    takes("DIR", "FILE"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return fmt.Errorf("FILE is missing: name the bundle file after %s; --output is the format of what is printed", args[0])
+			}
+			return takes("DIR", "FILE")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := buildFile(cmd.Context(), args[0], args[1], keys, nil); err != nil {
 				return cannot(err, "build %s", args[1])

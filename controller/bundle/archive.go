@@ -23,7 +23,8 @@ const (
 )
 
 // WriteFile packs a bundle into a file at path, which appears whole or not at all, and
-// returns the pack's index and its digest. The same source gives the same file.
+// returns the pack's index and its digest. The same source gives the same file. A regular
+// file at path is replaced; anything else there is [ErrRefused].
 func WriteFile(ctx context.Context, path string, src pack.Source) (*pack.Index, wire.Digest, error) {
 	var ix *pack.Index
 	var d wire.Digest
@@ -38,7 +39,12 @@ func WriteFile(ctx context.Context, path string, src pack.Source) (*pack.Index, 
 }
 
 // replace puts a new file at path: written beside it, synced, then renamed.
+// What is there and is not a regular file (a device, a pipe, a link) was not made by
+// WriteFile, and stays.
 func replace(path string, write func(io.Writer) error) (err error) {
+	if old, err := os.Lstat(path); err == nil && !old.Mode().IsRegular() {
+		return fmt.Errorf("%w: it is %s and not a regular file", ErrRefused, kind(old.Mode()))
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
