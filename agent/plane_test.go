@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
 	"github.com/ebbgate/ebbgate/agent/release"
@@ -19,9 +20,22 @@ import (
 // moody is the builtin data plane with bad days.
 type moody struct {
 	dataplane.Driver
-	mu   sync.Mutex // guards the rest
-	call map[string]error
-	done []string
+	mu     sync.Mutex // guards the rest
+	call   map[string]error
+	done   []string
+	asleep bool // it says that it has switched, and serves what it served
+}
+
+func (m *moody) sleep(asleep bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asleep = asleep
+}
+
+func (m *moody) sleeps() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asleep
 }
 
 func (m *moody) mood(call string, err error) {
@@ -56,7 +70,19 @@ func (m *moody) Activate(ctx context.Context, r dataplane.Release) error {
 	if err := m.on("activate", r); err != nil {
 		return err
 	}
+	if m.sleeps() {
+		return nil
+	}
 	return m.Driver.Activate(ctx, r)
+}
+
+func (m *moody) Confirm(ctx context.Context, r dataplane.Release) (string, error) {
+	if m.sleeps() { // waiting longer would show nothing else
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 500*time.Millisecond)
+		defer cancel()
+	}
+	return m.Driver.Confirm(ctx, r)
 }
 
 func (m *moody) Check(ctx context.Context, r dataplane.Release) error {
@@ -113,6 +139,47 @@ func TestDriftIsRepaired(t *testing.T) {
 	// Somebody makes the data plane serve the old release behind the agent's back.
 	check(t, m.Driver.Activate(t.Context(), dataplane.Release{App: testApp, Region: testRegion, Epoch: 1, Digest: v1.Digest, Version: "1", Dir: a.apps[0].rel.Path(v1.Digest)}))
 	eventually(t, "two again", func() bool { body, _ := get(t, f.listen, "/"); return body == "two" })
+}
+
+// A data plane that says it has switched is believed only when it shows the release.
+func TestADataPlaneThatDoesNotSwitch(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	a, m, _ := withMoody(t, f.config(bus))
+	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	m.sleep(true)
+	f.order(activate(&v1, v2))
+	eventually(t, "the activation to end", func() bool {
+		r := a.apps[0].report()
+		return r.Next != nil && r.Next.State == wire.StateReverted || r.Running.Epoch == 2 && r.Running.State == wire.StateConfirmed
+	})
+	if n := a.apps[0].report().Next; n == nil || !strings.Contains(n.Error, "serves") {
+		t.Fatalf("a release that never showed is not taken back for that: %+v", n)
+	}
+	eventually(t, "back to one", runs(a, 1, wire.StateConfirmed, wire.StateCommitted))
+
+	// It serves another release than it did, and a repair changes nothing either.
+	m.sleep(false)
+	v3 := at(v2, 3)
+	f.order(activate(&v1, v3))
+	eventually(t, "two", runs(a, 3, wire.StateConfirmed))
+	m.sleep(true)
+	repairs := m.did("activate 2")
+	check(t, m.Driver.Activate(t.Context(), dataplane.Release{App: testApp, Region: testRegion, Epoch: 1, Digest: v1.Digest, Version: "1", Dir: a.apps[0].rel.Path(v1.Digest)}))
+	eventually(t, "the failed repair in the report", func() bool {
+		r := a.apps[0].report().Running
+		return r != nil && strings.Contains(r.Error, "serves")
+	})
+	if m.did("activate 2") == repairs {
+		t.Error("no repair was tried")
+	}
+	m.sleep(false)
+	eventually(t, "two again", func() bool {
+		body, _ := get(t, f.listen, "/")
+		return body == "two" && runs(a, 3)()
+	})
 }
 
 func TestDamageIsRepairedFromTheStagedChunks(t *testing.T) {
