@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -151,18 +150,9 @@ func (s *Spec) index(at string, n *yaml.Node) {
 	}
 }
 
-var goType = regexp.MustCompile(` in type bundle\.\w+| into (bundle|wire)\.\w+`)
-
-// yamlError turns the decoder's many lines into one, without names of Go types.
 func yamlError(err error) error {
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %w: is empty", specFile, wire.ErrInvalid)
 	}
-	text := err.Error()
-	var te *yaml.TypeError
-	if errors.As(err, &te) {
-		text = strings.Join(te.Errors, "; ")
-	}
-	text = goType.ReplaceAllString(strings.TrimPrefix(text, "yaml: "), "")
-	return fmt.Errorf("%s: %w: %s", specFile, wire.ErrInvalid, strings.ReplaceAll(text, "\n", " "))
+	return fmt.Errorf("%s: %w: %s", specFile, wire.ErrInvalid, wire.YAMLReason(err))
 }
