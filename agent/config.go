@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -73,8 +74,10 @@ func ReadConfig(path string) (Config, error) {
 	defer f.Close()
 	d := yaml.NewDecoder(f)
 	d.KnownFields(true)
-	if err := d.Decode(&cfg); err != nil {
-		return cfg, fmt.Errorf("%s: %w", path, err)
+	if err := d.Decode(&cfg); errors.Is(err, io.EOF) {
+		return cfg, fmt.Errorf("%s: is empty", path)
+	} else if err != nil {
+		return cfg, fmt.Errorf("%s: %s", path, wire.YAMLReason(err))
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
