@@ -40,7 +40,7 @@ func main() {
 // exit prints an error in one line and returns the exit code.
 func exit(stderr io.Writer, err error) int {
 	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return 0
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(stderr, "ebbgate-agent:", err)
@@ -52,39 +52,45 @@ func exit(stderr io.Writer, err error) int {
 }
 
 func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	err := subcommand(ctx, args, stdout, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = fmt.Fprint(stdout, usage)
+	}
+	return err
+}
+
+func subcommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	name := "run"
 	if len(args) > 0 && (args[0] == "" || args[0][0] != '-') {
 		name, args = args[0], args[1:]
 	}
 	switch name {
 	case "run":
-		return run(ctx, args, stdout, stderr)
+		return run(ctx, args, stderr)
 	case "status":
-		return status(ctx, args, stdout, stderr)
+		return status(ctx, args, stdout)
 	case "rollback":
-		return rollback(ctx, args, stdout, stderr)
+		return rollback(ctx, args, stderr)
 	case "version":
-		_, err := fmt.Fprintln(stdout, "ebbgate-agent", version())
+		_, err := fmt.Fprintln(stdout, "ebbgate-agent", built())
 		return err
 	case "help":
-		_, err := fmt.Fprint(stdout, usage)
-		return err
+		return flag.ErrHelp
 	}
 	return fmt.Errorf("%w: no command %q; see ebbgate-agent help", errUsage, name)
 }
 
 // flags returns the flag set of a command, with -c.
-func flags(name string, stdout io.Writer) (fs *flag.FlagSet, config *string) {
+func flags(name string) (fs *flag.FlagSet, config *string) {
 	fs = flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Usage = func() { fmt.Fprint(stdout, usage) }
+	fs.Usage = func() {} // a wrong flag is one line, see dispatch for -h
 	return fs, fs.String("c", defaultConfig, "")
 }
 
 // parse reads the flags of a command and checks how many arguments are left.
 func parse(fs *flag.FlagSet, args []string, want int) error {
-	err := fs.Parse(args)
-	switch {
+	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return err
 	case err != nil:
@@ -95,13 +101,13 @@ func parse(fs *flag.FlagSet, args []string, want int) error {
 	return nil
 }
 
-// build is set by the linker in a release.
-var build string
+// version is set by the release build.
+var version = ""
 
-// version returns the version that was built, or the one in the module's build information.
-func version() string {
-	if build != "" {
-		return build
+// built returns the version that was built, or the one in the module's build information.
+func built() string {
+	if version != "" {
+		return version
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

@@ -74,19 +74,35 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "-h"}, 0, "Usage:", ""},
 		{[]string{"version"}, 0, "ebbgate-agent ", ""},
 		{[]string{"frob"}, 2, "", `no command "frob"`},
+		{[]string{"-h"}, 0, "Usage:", ""},
 		{[]string{"run", "-x"}, 2, "", "-x"},
 		{[]string{"rollback"}, 2, "", "takes 1 arguments"},
 		{[]string{"rollback", "No"}, 2, "", "app"},
 		{[]string{"status", "-o", "xml"}, 2, "", "want table or json"},
 		{[]string{"-c", "/nowhere/agent.yaml"}, 1, "", "/nowhere/agent.yaml"},
-		{[]string{"-c", bad}, 1, "", "regio"},
+		{[]string{"-c", bad}, 1, "", bad + ": line 2: field regio not found\n"},
 	} {
 		stdout, stderr, code := do(t, tc.args...)
 		if code != tc.code || !strings.Contains(stdout, tc.stdout) || !strings.Contains(stderr, tc.stderr) {
 			t.Errorf("%q: code %d, stdout %q, stderr %q", tc.args, code, stdout, stderr)
 		}
-		if code != 0 && strings.Count(stderr, "\n") > 2 {
-			t.Errorf("%q: an error of more than a line: %q", tc.args, stderr)
+		if code != 0 && (stdout != "" || strings.Count(stderr, "\n") != 1) {
+			t.Errorf("%q: an error of more than a line: %q, %q", tc.args, stdout, stderr)
+		}
+	}
+}
+
+// TestVersion holds that one build sets the version of both programs.
+func TestVersion(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("make", "-C", "../..", "build", "VERSION=v9.8.7", "BIN="+dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range []string{"ebbgate", "ebbgate-agent"} {
+		out, err := exec.Command(filepath.Join(dir, name), "version").Output()
+		check(t, err)
+		if !strings.HasPrefix(string(out), name+" v9.8.7") {
+			t.Errorf("%s version: %s", name, out)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 const rollbackTime = 5 * time.Minute
 
 // rollback makes the running agent go back to the release before.
-func rollback(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs, config := flags("rollback", stdout)
+func rollback(ctx context.Context, args []string, stderr io.Writer) error {
+	fs, config := flags("rollback")
 	if err := parse(fs, args, 1); err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // run runs the agent until a signal ends it.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs, config := flags("run", stdout)
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	fs, config := flags("run")
 	verbose := fs.Bool("v", false, "")
 	if err := parse(fs, args, 0); err != nil {
 		return err
@@ -25,7 +25,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	cfg.Build = version()
+	cfg.Build = built()
 	a, err := agent.New(cfg)
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 const askTime = 10 * time.Second
 
 // status prints what the running agent says of itself.
-func status(ctx context.Context, args []string, stdout, _ io.Writer) error {
-	fs, config := flags("status", stdout)
+func status(ctx context.Context, args []string, stdout io.Writer) error {
+	fs, config := flags("status")
 	format := fs.String("o", "table", "")
 	if err := parse(fs, args, 0); err != nil {
 		return err
