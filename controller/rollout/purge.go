@@ -87,8 +87,9 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 	}
 }
 
-// servedAfter returns what the region may still serve once its purge is verified: while any
-// agent has not switched, everything it might come back with.
+// servedAfter returns what caches may hold once the region's purge is verified: while any
+// agent has not switched, everything it might come back with. What has the new content was
+// not purged, but stays cached under the tags of its own, older epochs.
 func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 	m := s.View.Members[r]
 	if m == nil || rr.Phase == PhaseActivating || rr.Phase == PhaseReverting {
@@ -99,7 +100,8 @@ func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 			return rr.Served
 		}
 	}
-	return []Served{{rr.Purge.To, rr.Purge.Epoch}}
+	same := slices.DeleteFunc(slices.Clone(rr.Served), func(s Served) bool { return s.Digest != rr.Purge.To })
+	return withServed(same, rr.Purge.To, rr.Purge.Epoch)
 }
 
 func (t *turn) purgeFailed(e PurgeFailed) {
