@@ -44,7 +44,7 @@ func (r Reader) Manifest(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("manifest of bundle %s: %w: does not have the %d bytes declared", r.Index.Digest.Short(), wire.ErrInvalid, s.Size)
 	}
 	if got := wire.DigestOf(payload); got != r.Index.Digest {
-		return nil, fmt.Errorf("manifest of bundle %s: %w: its digest is %s", r.Index.Digest.Short(), wire.ErrInvalid, got.Short())
+		return nil, fmt.Errorf("manifest of bundle %s: %w: its digest is %s, the index says %s", r.Index.Digest.Short(), wire.ErrInvalid, got, r.Index.Digest)
 	}
 	return payload, nil
 }
@@ -105,7 +105,7 @@ type contentReader struct {
 func (r *contentReader) Read(p []byte) (int, error) {
 	if r.rest == 0 {
 		if got := wire.Digest(r.sum.Sum(nil)); got != r.c.SHA256 {
-			return 0, fmt.Errorf("%w: its digest is %s", wire.ErrInvalid, got.Short())
+			return 0, fmt.Errorf("%w: its digest is %s, the manifest says %s", wire.ErrInvalid, got, r.c.SHA256)
 		}
 		return 0, io.EOF
 	}

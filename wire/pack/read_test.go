@@ -110,12 +110,14 @@ func TestReadRefuses(t *testing.T) {
 
 func TestManifestRefuses(t *testing.T) {
 	src := small().source(t)
+	other := wire.DigestOf(src.Payload) // another in the digits that a short one leaves out
+	other[31] ^= 1
 	for _, tt := range []struct {
 		name  string
 		spoil func(ix *Index, store blobs)
 		want  string
 	}{
-		{"of another bundle", func(ix *Index, _ blobs) { ix.Digest[0] ^= 1 }, "its digest is"},
+		{"of another bundle", func(ix *Index, _ blobs) { ix.Digest = other }, ", the index says " + other.String()},
 		{"longer than declared", func(ix *Index, _ blobs) { ix.Manifest.Size-- }, "bytes declared"},
 		{"shorter than declared", func(ix *Index, _ blobs) { ix.Manifest.Size++ }, "bytes declared"},
 		{"too large", func(ix *Index, _ blobs) { ix.Manifest.Size = wire.MaxManifest + 1 }, "document too large"},
