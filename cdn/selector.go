@@ -41,10 +41,15 @@ type Selector struct {
 // ErrSelector is wrapped by every complaint about the form of a selector.
 var ErrSelector = errors.New("invalid selector")
 
+var errKind = errors.New("kind must be one of key, url, prefix, host, all")
+
 // ParseSelector reads the text form and validates it.
 func ParseSelector(text string) (Selector, error) {
 	kind, value, _ := strings.Cut(text, ":")
 	s := Selector{Kind: Kind(kind), Value: value}
+	if !slices.Contains(Kinds, s.Kind) { // quoted as it was written
+		return Selector{}, fmt.Errorf("%w %.80q: %w", ErrSelector, text, errKind)
+	}
 	if s.Kind == All && text != string(All) {
 		return Selector{}, fmt.Errorf("%w %.80q: all takes no value", ErrSelector, text)
 	}
@@ -104,7 +109,7 @@ func (s Selector) Validate() error {
 			err = errors.New("all takes no value")
 		}
 	default:
-		err = errors.New("kind must be one of key, url, prefix, host, all")
+		err = errKind
 	}
 	if err != nil {
 		return fmt.Errorf("%w %.80q: %w", ErrSelector, s.String(), err)

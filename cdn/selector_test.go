@@ -31,7 +31,7 @@ func TestParseSelector(t *testing.T) {
 func TestParseSelectorRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                   "kind must be one of",
-		"rules":                              "kind must be one of",
+		"rules":                              `selector "rules": kind must be one of`,
 		"regex:.*":                           "kind must be one of",
 		"all:":                               "all takes no value",
 		"all:x":                              "all takes no value",
