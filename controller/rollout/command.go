@@ -48,6 +48,9 @@ func Check(s State, e Event) error {
 			return s.refuse("abort", ErrStatus, fmt.Sprintf("rollout %s already goes back", ro.ID))
 		}
 	case Undo:
+		if ro != nil && ro.Ending != "" {
+			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s already goes back; wait until it has", ro.ID))
+		}
 		if ro != nil {
 			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s is %s; abort it first", ro.ID, ro.Status))
 		}
