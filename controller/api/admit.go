@@ -12,9 +12,9 @@ import (
 func (s *Server) admit(rt route, w http.ResponseWriter, r *http.Request) {
 	req := &request{Request: r}
 	if rt.role > RoleNone {
-		presented, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		name, role := s.Tokens.Lookup(presented)
-		if !ok || role == RoleNone {
+		if !strings.EqualFold(scheme, "Bearer") || role == RoleNone {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="ebbgate"`)
 			writeFailure(w, &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Message: "a valid token is required"})
 			return

@@ -350,3 +350,13 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// The scheme's name has no case (RFC 9110, section 11.1); the token has.
+func TestBearerInAnyCase(t *testing.T) {
+	_, url := serve(t, api.Config{})
+	for scheme, want := range map[string]int{"Bearer ": 200, "bearer ": 200, "BEARER ": 200, "Basic ": 401, "": 401, "Bearer": 401} {
+		if got, _, _ := ask(t, "GET", url+"/v1/regions", "", "", "Authorization", scheme+tokenOf(api.RoleViewer)); got != want {
+			t.Errorf("%q: %d, want %d", scheme, got, want)
+		}
+	}
+}
