@@ -141,7 +141,7 @@ func TestBuildRefuses(t *testing.T) {
 		spoil func(*testing.T, string)
 		want  string
 	}{
-		{"no bundle.yaml", map[string]string{"bundle.yaml": ""}, nil, "bundle.yaml: no such file"},
+		{"no bundle.yaml", map[string]string{"bundle.yaml": ""}, nil, ": bundle.yaml: no such file"},
 		{"link to a file", nil, link("/etc/shadow", "files/x"), `"files/x" is a symbolic link`},
 		{"link inside", nil, link("limits.json", "files/x"), `"files/x" is a symbolic link`},
 		{"link to a directory", nil, link("rules", "files/x"), `"files/x" is a symbolic link`},

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -137,6 +138,9 @@ func (w *walker) file(dir, rel string) (wire.File, error) {
 // the other end of a pipe.
 func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	before, err := root.Lstat(name)
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = fmt.Errorf("%s: %w", name, pe.Err) // without the name of the system call
+	}
 	if err != nil {
 		return nil, nil, err
 	}
