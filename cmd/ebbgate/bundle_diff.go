@@ -29,7 +29,14 @@ func newBundleDiffCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return cannot(err, "read %s", args[1])
 			}
-			if done, err := printValue(c, next.Diff(old, wire.Region(region))); done {
+			if r := wire.Region(region); r != "" && len(old.Overlays[r])+len(next.Overlays[r]) == 0 {
+				c.progress("neither has an overlay for %s: it gets what every region gets", region)
+			}
+			changes := next.Diff(old, wire.Region(region))
+			if changes == nil {
+				changes = []wire.Change{}
+			}
+			if done, err := printValue(c, changes); done {
 				return err
 			}
 			for _, line := range bundle.Diff(old, next, wire.Region(region)) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -12,7 +13,9 @@ func newRolloutExplainCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain APP",
 		Short: "Tell why a rollout is where it is: every decision with what it was made on",
-		Args:  takes("APP"),
+		Long: `Tell why a rollout is where it is: every decision of the active or last rollout, one a
+line, with what it was made on. With -o json or yaml each decision has its inputs by name.`,
+		Args: takes("APP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkName("APP", args[0]); err != nil {
 				return err
@@ -26,7 +29,11 @@ func newRolloutExplainCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return cannot(err, "explain %s", args[0])
 			}
-			if done, err := printValue(c, view.Explain); done {
+			made := decisions(view)
+			if made == nil {
+				made = []rollout.Decision{}
+			}
+			if done, err := printValue(c, made); done {
 				return err
 			}
 			for _, line := range view.Explain {

@@ -66,7 +66,10 @@ func statusLine(s rollout.Summary) string {
 			failed += g.Counts.Failed
 		}
 	}
-	if !r.Status.Ended() || r.Status == rollout.StatusDone { // else they confirmed what was there before
+	switch r.Status {
+	case rollout.StatusReverting, rollout.StatusReverted, rollout.StatusAborted, rollout.StatusFailed:
+		// What they confirm is what was there before.
+	default:
 		line += fmt.Sprintf(", %d of %d agents confirmed", confirmed, total)
 	}
 	if failed > 0 {

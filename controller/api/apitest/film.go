@@ -64,7 +64,7 @@ func (s *script) at() time.Time {
 }
 
 func (s *script) step(kind rollout.Kind, region wire.Region, text string) {
-	s.decisions = append(s.decisions, rollout.Decision{N: uint64(len(s.decisions) + 1), At: s.at(), Kind: kind, Region: region, Reason: text})
+	s.decisions = append(s.decisions, rollout.Decision{N: uint64(len(s.decisions) + 1), At: s.at(), Kind: kind, Region: region, Reason: text, Inputs: map[string]string{"by": "alice"}})
 	r := &rollout.RolloutSummary{ID: "20261123-120000-abcdef", By: "alice", Version: "1.4.0", Digest: wire.DigestOf([]byte("1.4.0")),
 		Status: rollout.StatusRunning, Wave: s.wave, Started: Start}
 	if s.failed != "" {
