@@ -57,6 +57,8 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 rolled back, 4 not allowed,
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	conform(root)
+	c.complete(root)
+	f.VisitAll(func(f *pflag.Flag) { c.completeFlag(root, f) })
 	return root
 }
 
