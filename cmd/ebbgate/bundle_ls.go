@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -24,16 +26,13 @@ func newBundleListCommand(c *cli) *cobra.Command {
 					return err
 				}
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			bundles, err := cl.Bundles(cmd.Context(), wire.App(app))
-			if err != nil {
-				return cannot(err, "list bundles")
-			}
-			return printList(c, bundles, bundleList)
+			return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error {
+				bundles, err := cl.Bundles(ctx, wire.App(app))
+				if err != nil {
+					return cannot(err, "list bundles")
+				}
+				return printList(c, bundles, bundleList)
+			})
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -9,9 +10,11 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // cli is what every command has: the three streams and the global flags.
@@ -60,6 +63,26 @@ func (c *cli) client() (*api.Client, error) {
 		return nil, &usageError{err}
 	}
 	return cl, nil
+}
+
+// withClient calls do with a client of the controller.
+func (c *cli) withClient(cmd *cobra.Command, do func(context.Context, *api.Client) error) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return do(cmd.Context(), cl)
+}
+
+// ofApp makes what a command does whose one argument is an app.
+func (c *cli) ofApp(do func(context.Context, *api.Client, wire.App) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := checkName("APP", args[0]); err != nil {
+			return err
+		}
+		return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error { return do(ctx, cl, wire.App(args[0])) })
+	}
 }
 
 // progress tells the operator what goes on, unless -q.

@@ -32,16 +32,13 @@ Nothing is rolled out: see "plan" and "rollout start".`,
   ebbgate publish edge-proxy-1.4.0.ebb`,
 		Args: takes("DIR|FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			info, err := publish(cmd.Context(), c, cl, args[0], keys)
-			if err != nil {
-				return cannot(err, "publish %s", args[0])
-			}
-			return printOne(c, info, bundleList)
+			return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error {
+				info, err := publish(ctx, c, cl, args[0], keys)
+				if err != nil {
+					return cannot(err, "publish %s", args[0])
+				}
+				return printOne(c, info, bundleList)
+			})
 		},
 	}
 	cmd.Flags().StringArrayVarP(&keys, "key", "k", nil, "file with the key of a release author, to sign a DIR with; may be repeated")

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -34,16 +36,13 @@ func newPurgeRunCommand(c *cli) *cobra.Command {
 			if err := c.confirm(yes, "purge "+strings.Join(args, " ")+" in "+region); err != nil {
 				return err
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			purges, err := cl.RunPurge(cmd.Context(), controller.PurgeRequest{Region: wire.Region(region), Selectors: args})
-			if err != nil {
-				return cannot(err, "purge in %s", region)
-			}
-			return printList(c, purges, purgeList)
+			return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error {
+				purges, err := cl.RunPurge(ctx, controller.PurgeRequest{Region: wire.Region(region), Selectors: args})
+				if err != nil {
+					return cannot(err, "purge in %s", region)
+				}
+				return printList(c, purges, purgeList)
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&region, "region", "r", "", "the region (required)")

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -22,16 +24,13 @@ func newPurgeStatusCommand(c *cli) *cobra.Command {
 			if err := checkFlag("app", app); err != nil {
 				return err
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			purges, err := cl.Purges(cmd.Context(), wire.Region(region), wire.App(app))
-			if err != nil {
-				return cannot(err, "list purges")
-			}
-			return printList(c, purges, purgeList)
+			return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error {
+				purges, err := cl.Purges(ctx, wire.Region(region), wire.App(app))
+				if err != nil {
+					return cannot(err, "list purges")
+				}
+				return printList(c, purges, purgeList)
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&region, "region", "r", "", "only this region")

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -23,16 +25,13 @@ func newRegionListCommand(c *cli) *cobra.Command {
 		Short:   "List the regions and what each has committed",
 		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			regions, err := cl.Regions(cmd.Context())
-			if err != nil {
-				return cannot(err, "list regions")
-			}
-			return printList(c, regions, regionList)
+			return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error {
+				regions, err := cl.Regions(ctx)
+				if err != nil {
+					return cannot(err, "list regions")
+				}
+				return printList(c, regions, regionList)
+			})
 		},
 	}
 }

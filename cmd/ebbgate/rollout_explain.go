@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -16,18 +18,10 @@ func newRolloutExplainCommand(c *cli) *cobra.Command {
 		Long: `Tell why a rollout is where it is: every decision of the active or last rollout, one a
 line, with what it was made on. With -o json or yaml each decision has its inputs by name.`,
 		Args: takes("APP"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkName("APP", args[0]); err != nil {
-				return err
-			}
-			cl, err := c.client()
+		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
+			view, err := cl.App(ctx, app)
 			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			view, err := cl.App(cmd.Context(), wire.App(args[0]))
-			if err != nil {
-				return cannot(err, "explain %s", args[0])
+				return cannot(err, "explain %s", app)
 			}
 			made := decisions(view)
 			if made == nil {
@@ -40,6 +34,6 @@ line, with what it was made on. With -o json or yaml each decision has its input
 				fmt.Fprintln(c.out, plain(line))
 			}
 			return nil
-		},
+		}),
 	}
 }

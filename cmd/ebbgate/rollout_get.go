@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"github.com/spf13/cobra"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -20,34 +23,26 @@ With -w it is shown as it moves until it ends: as a live picture on a terminal, 
 one line for each thing that happens. The exit code is 0 if the rollout is done, 3 if it
 was rolled back, 1 if it failed, and 5 if --timeout passed before.`,
 		Args: takes("APP"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkName("APP", args[0]); err != nil {
-				return err
-			}
+		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			if err := w.check(); err != nil {
 				return err
 			}
-			cl, err := c.client()
+			view, err := cl.App(ctx, app)
 			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			view, err := cl.App(cmd.Context(), wire.App(args[0]))
-			if err != nil {
-				return cannot(err, "show %s", args[0])
+				return cannot(err, "show %s", app)
 			}
 			if w.watch {
-				return watchRollout(cmd.Context(), c, cl, view, w.timeout)
+				return watchRollout(ctx, c, cl, view, w.timeout)
 			}
 			switch c.output {
 			case "table", "wide":
 				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
-				t := tree{width: 120, color: c.color(), every: c.output == "wide", sent: w.purges(cmd.Context())}
+				t := tree{width: 120, color: c.color(), every: c.output == "wide", sent: w.purges(ctx)}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}
 			return printOne(c, view, appList)
-		},
+		}),
 	}
 	w.add(cmd)
 	return cmd

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -14,21 +16,13 @@ func newRolloutHistoryCommand(c *cli) *cobra.Command {
 		Use:   "history APP",
 		Short: "List the rollouts of an app",
 		Args:  takes("APP"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkName("APP", args[0]); err != nil {
-				return err
-			}
-			cl, err := c.client()
+		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
+			rollouts, err := cl.History(ctx, app)
 			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			rollouts, err := cl.History(cmd.Context(), wire.App(args[0]))
-			if err != nil {
-				return cannot(err, "show the history of %s", args[0])
+				return cannot(err, "show the history of %s", app)
 			}
 			return printList(c, rollouts, historyList)
-		},
+		}),
 	}
 }
 

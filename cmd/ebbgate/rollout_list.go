@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 )
 
@@ -16,16 +18,13 @@ func newRolloutListCommand(c *cli) *cobra.Command {
 		Short:   "List every app with its active or last rollout",
 		Args:    takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			apps, err := cl.Apps(cmd.Context())
-			if err != nil {
-				return cannot(err, "list rollouts")
-			}
-			return printList(c, apps, appList)
+			return c.withClient(cmd, func(ctx context.Context, cl *api.Client) error {
+				apps, err := cl.Apps(ctx)
+				if err != nil {
+					return cannot(err, "list rollouts")
+				}
+				return printList(c, apps, appList)
+			})
 		},
 	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -14,18 +16,10 @@ func newRolloutStatusCommand(c *cli) *cobra.Command {
 		Use:   "status APP",
 		Short: "Show in one line where a rollout stands; exit 3 if it was rolled back, 1 if it failed",
 		Args:  takes("APP"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkName("APP", args[0]); err != nil {
-				return err
-			}
-			cl, err := c.client()
+		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
+			view, err := cl.App(ctx, app)
 			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			view, err := cl.App(cmd.Context(), wire.App(args[0]))
-			if err != nil {
-				return cannot(err, "show %s", args[0])
+				return cannot(err, "show %s", app)
 			}
 			r := view.Summary.Rollout
 			if done, err := printValue(c, r); done {
@@ -44,7 +38,7 @@ func newRolloutStatusCommand(c *cli) *cobra.Command {
 				return &exitError{code: code}
 			}
 			return nil
-		},
+		}),
 	}
 }
 

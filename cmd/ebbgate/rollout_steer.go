@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -20,22 +22,14 @@ func newRolloutSteerCommand(c *cli, name, short string, asks bool) *cobra.Comman
 		Use:   name + " APP",
 		Short: short,
 		Args:  takes("APP"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkName("APP", args[0]); err != nil {
-				return err
-			}
+		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			if err := w.check(); err != nil {
 				return err
 			}
-			app, what := wire.App(args[0]), name+" the rollout of "+args[0]
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
+			what := name + " the rollout of " + string(app)
 			if asks && !yes {
 				if term.IsTerminal(int(c.in.Fd())) {
-					view, err := cl.App(cmd.Context(), app)
+					view, err := cl.App(ctx, app)
 					if err != nil {
 						return cannot(err, "%s", what)
 					}
@@ -46,15 +40,15 @@ func newRolloutSteerCommand(c *cli, name, short string, asks bool) *cobra.Comman
 					return err
 				}
 			}
-			view, err := cl.Command(cmd.Context(), app, name)
+			view, err := cl.Command(ctx, app, name)
 			if err != nil {
-				return cannot(err, "%s %s", name, args[0])
+				return cannot(err, "%s %s", name, app)
 			}
 			if w.watch {
-				return watchRollout(cmd.Context(), c, cl, view, w.timeout)
+				return watchRollout(ctx, c, cl, view, w.timeout)
 			}
 			return printOne(c, view, appList)
-		},
+		}),
 	}
 	if asks {
 		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
