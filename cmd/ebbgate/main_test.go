@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //	changes [LINE…]     what the controller was made to change so far, exactly
 //	film STATUS         sets the rollout that the controller shows
 //	fail KIND           makes the controller refuse everything
-//	tamper [FILE]       changes a byte in the middle of a file, or the audit log
+//	tamper [FILE [AT]]  changes a byte in the middle of a file, or the audit log
 //
 // Each script has a trusted fleet in trust/ and the tokens of three roles in tokens/.
 func TestScripts(t *testing.T) {
@@ -158,7 +158,11 @@ func tamper(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	data, err := os.ReadFile(path)
 	ts.Check(err)
-	at := 530 // inside the first chunk: a tar header has 512 bytes
+	at := 530 // inside the first chunk, the manifest: a tar header has 512 bytes
+	if len(args) > 1 {
+		at, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
 	data[at] ^= 1
 	ts.Check(os.WriteFile(path, data, 0o644))
 }
