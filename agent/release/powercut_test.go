@@ -30,6 +30,15 @@ func careful(dir string, n int) error {
 		return err
 	}
 	defer s.Close()
+	if err := store(s, n); err != nil {
+		return err
+	}
+	d, _ := generation(n)
+	return s.Switch(d)
+}
+
+// store writes a release and no more.
+func store(s *Store, n int) error {
 	d, tr := generation(n)
 	w, err := s.Write(d, tr.files())
 	if err != nil {
@@ -41,10 +50,7 @@ func careful(dir string, n int) error {
 			return err
 		}
 	}
-	if err := w.Commit(); err != nil {
-		return err
-	}
-	return s.Switch(d)
+	return w.Commit()
 }
 
 // careless does the same without a single sync.
@@ -125,5 +131,62 @@ func TestPowerCuts(t *testing.T) {
 		t.Errorf("nothing was lost without a single sync: the cuts are none")
 	} else {
 		t.Logf("without a single sync: %d of 5 torn, %d lost", torn, lost)
+	}
+}
+
+// What was acknowledged is there when the power goes in the very next moment, before
+// anything else that happens on the disk could have carried it along.
+func TestPowerCutAfterAnAcknowledgement(t *testing.T) {
+	d := disktest.New(t)
+	dir := filepath.Join(d.Dir, "app")
+	check(t, careful(dir, 1))
+	one, _ := generation(1)
+	two, content := generation(2)
+	// after does something, cuts the power at once, and returns what is then current.
+	after := func(do func(s *Store) error) (cur wire.Digest, s *Store) {
+		t.Helper()
+		s, err := Open(dir)
+		check(t, err)
+		check(t, do(s))
+		d.Cut()
+		check(t, s.Close())
+		d.Restore()
+		s, err = Open(dir)
+		check(t, err)
+		t.Cleanup(func() { s.Close() })
+		cur, err = s.Current()
+		check(t, err)
+		return cur, s
+	}
+	var s *Store
+	for _, step := range []struct {
+		name string
+		do   func(s *Store) error
+		want wire.Digest
+	}{
+		{"a switch", func(s *Store) error { return errors.Join(store(s, 2), s.Switch(two)) }, two},
+		{"a switch back", func(s *Store) error { return s.Switch(one) }, one},
+		{"a switch to nothing", func(s *Store) error { return s.Switch(wire.Digest{}) }, wire.Digest{}},
+		{"a switch from nothing", func(s *Store) error { return s.Switch(two) }, two},
+	} {
+		var cur wire.Digest
+		if cur, s = after(step.do); cur != step.want {
+			t.Errorf("after %s and a power cut %s is current, want %s", step.name, cur.Short(), step.want.Short())
+		}
+		check(t, s.Close())
+	}
+	_, s = after(func(s *Store) error { return store(s, 3) })
+	three, last := generation(3)
+	check(t, s.Verify(three, last.files()))
+	check(t, s.Verify(two, content.files()))
+	check(t, s.Close())
+
+	// The control: the same switch without the sync is lost.
+	if cur, _ := after(func(s *Store) error {
+		check(t, s.Switch(two))
+		link := filepath.Join(dir, tmpPrefix+current)
+		return errors.Join(os.Symlink(filepath.Join(releases, one.String()), link), os.Rename(link, filepath.Join(dir, current)))
+	}); cur != two {
+		t.Errorf("a switch without a sync was not lost: the cuts are none")
 	}
 }
