@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -18,6 +19,7 @@ type witness struct {
 	wire.ControllerBus
 	trust *wire.Trust
 	line  *timeline
+	blind atomic.Bool // the lease cannot be read
 
 	mu      sync.Mutex // guards all below
 	journal map[string]json.RawMessage
@@ -35,6 +37,13 @@ func (w *witness) complaints() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.broken
+}
+
+func (w *witness) Lease(ctx context.Context) (string, wire.Fence, error) {
+	if w.blind.Load() {
+		return "", 0, wire.ErrDisconnected
+	}
+	return w.ControllerBus.Lease(ctx)
 }
 
 // Journal is read when a term begins: what it holds was put there by others.

@@ -1,0 +1,57 @@
+package controller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// usurp takes the lease away from whoever has it.
+func (f *fleet) usurp() {
+	f.t.Helper()
+	raw := f.bus.Controller("usurper")
+	_, fence, err := raw.Lease(f.t.Context())
+	must(f.t, err)
+	_, err = raw.TakeLease(f.t.Context(), "usurper", fence)
+	must(f.t, err)
+}
+
+// deposed checks that the controller ends because another one leads.
+func (d *driver) deposed() {
+	d.t.Helper()
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		d.t.Fatal("a deposed leader goes on")
+	}
+	wantErr(d.t, "the end of the deposed leader", d.err, controller.ErrDeposed)
+	if d.Leading() {
+		d.t.Error("the deposed leader says that it leads")
+	}
+}
+
+// A leader with nothing to write sees by the lease that another one leads.
+func TestDeposedAtRest(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one()})
+	d := f.launch("main", f.dir)
+	d.leads()
+	f.usurp()
+	d.deposed()
+}
+
+// A leader that cannot read the lease sees by the first write that is refused.
+func TestDeposedByAWrite(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one()})
+	d := f.launch("main", f.dir)
+	d.leads()
+	d.witness.blind.Store(true)
+	f.usurp()
+	_, err := d.Enroll(t.Context(), controller.EnrollRequest{Region: ams, Agent: "a1", Key: newKey(t).Public()}, "op")
+	must(t, err)
+	d.deposed()
+	wantErr(t, "its write", d.witness.PutJournal(t.Context(), 1, controller.AppKey(edge), []byte("{}")), wire.ErrFenced)
+}
