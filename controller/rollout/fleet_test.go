@@ -19,6 +19,7 @@ type node struct {
 	id      wire.AgentID
 	silent  bool
 	drained bool
+	pinned  bool                    // follows no orders: an operator on the node decides
 	trouble map[wire.Version]string // version → "stage", "activate", "stuck", "unhealthy"
 	app     wire.AppReport
 	seq     uint64
@@ -284,7 +285,7 @@ func (n *node) act(o wire.Order, now time.Time) {
 	if run != nil && run.Error != "" && n.trouble[run.Version] == "" {
 		run.Error, n.changed = "", true
 	}
-	if n.silent {
+	if n.silent || n.pinned {
 		return
 	}
 	want := o.Base

@@ -170,7 +170,8 @@ func (t *turn) activate(r wire.Region, tl tally) {
 	t.decide(KindActivate, r, countInputs(tl), "activating %s in %s: wave %d is current and %d live agents have it staged", next.Version, r, t.s.Rollout.Wave+1, tl.Staged)
 }
 
-// commitWave ends the wave when all its regions are past barrier and bake.
+// commitWave ends the wave when all its regions are past barrier and bake. What holds a
+// region is looked at again: a report lets only its own region's hold follow.
 func (t *turn) commitWave() {
 	ro := t.s.Rollout
 	w := ro.Plan.Waves[ro.Wave]
@@ -183,7 +184,8 @@ func (t *turn) commitWave() {
 			t.s.Now.Before(rr.Times.Barrier.Add(w.Bake.Std())) {
 			return
 		}
-		if tl := t.s.tally(r); !tl.known || tl.waiting > 0 || tl.Silent > tl.tolerates(ro.Plan) {
+		tl := t.s.tally(r)
+		if kind, _ := t.s.cause(r, tl); kind != "" || !tl.known || tl.waiting > 0 {
 			return
 		}
 	}

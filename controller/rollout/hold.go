@@ -23,7 +23,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
 	case kind == "":
-		held := t.s.Now.Sub(rr.Hold.Since).Round(time.Second)
+		held := max(0, t.s.Now.Sub(rr.Hold.Since)).Round(time.Second)
 		rr.Hold, rr.Returned = nil, t.s.Now
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
@@ -61,6 +61,9 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string) {
 	}
 	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
 		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline)
+	}
+	if n := tl.Live - tl.failed - tl.Confirmed; rr.Phase == PhaseBaking && n > 0 {
+		return HoldBehind, fmt.Sprintf("%s not confirmed at epoch %d", agents(n), rr.epoch())
 	}
 	return "", ""
 }

@@ -83,7 +83,7 @@ func (t *turn) reported(e Reported) bool {
 		return false
 	}
 	if rr, known := t.s.Regions[e.Region]; known {
-		t.note(e.Region, rr, &a)
+		t.note(e.Region, rr, old, &a)
 		rr = t.s.Regions[e.Region]
 		if was == silent && is == live && rr.awaits(&a) {
 			t.restartDeadline(e.Region)
@@ -113,8 +113,9 @@ func (rr RegionRecord) awaits(a *Agent) bool {
 }
 
 // note keeps what later purges of the region depend on, across restarts: what its caches
-// may hold, and whether an agent switched after the purge that was to follow it.
-func (t *turn) note(r wire.Region, rr RegionRecord, a *Agent) {
+// may hold, and whether an agent switched after the purge that was to follow it. An agent
+// that goes back by itself switches, too: once, until it is covered again.
+func (t *turn) note(r wire.Region, rr RegionRecord, old, a *Agent) {
 	run := a.Report.Running
 	if run != nil && len(rr.Served) < maxServed/2 { // an agent that lies cannot push out what was ordered
 		rr.Served = withServed(rr.Served, run.Digest, run.Epoch)
@@ -122,12 +123,27 @@ func (t *turn) note(r wire.Region, rr RegionRecord, a *Agent) {
 	if rr.Purge != nil && rr.Phase != PhaseActivating && rr.Phase != PhaseReverting {
 		switch {
 		case run == nil || run.Epoch < rr.Purge.Epoch:
+			left := rr.Covered.has(a.key)
 			rr.Covered = rr.Covered.without(a.key)
+			if left && rr.Next != nil {
+				rr.Returned = t.s.Now // its deadline begins anew
+			}
+			if run != nil && (left || old.ran() > run.Epoch) {
+				rr.Late = true
+			}
 		case confirmed(a, rr.Purge.Epoch) && !rr.Covered.has(a.key):
 			rr.Late = true
 		}
 	}
 	t.set(r, rr)
+}
+
+// ran returns the epoch the agent last said it serves, or 0.
+func (a *Agent) ran() wire.Epoch {
+	if a.Report == nil || a.Report.Running == nil {
+		return 0
+	}
+	return a.Report.Running.Epoch
 }
 
 func sameProgress(a, b *wire.AppReport) bool {

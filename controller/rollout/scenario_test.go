@@ -162,6 +162,30 @@ func (f *fleet) command(w []string, plan string) error {
 			_, n := f.find(id)
 			clear(n.trouble)
 		}
+	case "local": // local VERSION EPOCH AGENT…: rolled back on the node itself, to stay there
+		for _, id := range w[3:] {
+			_, n := f.find(wire.AgentID(id))
+			var e wire.Epoch
+			fmt.Sscan(w[2], &e)
+			b := bundle(wire.Version(w[1]))
+			n.app.Running = &wire.Running{Epoch: e, Digest: b.Digest, Version: b.Version, State: wire.StateActive, Since: f.now}
+			n.app.Next, n.pinned, n.changed, n.since = nil, true, true, f.now
+		}
+	case "follow": // follow AGENT…: it takes orders again
+		for _, id := range ids() {
+			_, n := f.find(id)
+			n.pinned = false
+		}
+	case "glitch": // glitch DURATION: one tick of a clock that is that far ahead
+		d, err := time.ParseDuration(w[1])
+		if err != nil {
+			return err
+		}
+		every := f.restart
+		f.restart = 0 // a new controller would have a clock that is right
+		f.feed(Tick{f.now.Add(d)})
+		f.restart = every
+		f.feed(Tick{f.now})
 	case "purges": // purges REGION ok|hold|fail REASON
 		switch r := wire.Region(w[1]); w[2] {
 		case "ok":

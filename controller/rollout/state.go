@@ -62,7 +62,7 @@ type RegionRecord struct {
 
 	Served  []Served     `json:"served,omitempty"`  // since the last verified purge, oldest first
 	Covered AgentSet     `json:"covered,omitempty"` // agents whose activation of Purge.Epoch was followed by a purge
-	Late    bool         `json:"late,omitempty"`    // an agent outside Covered confirmed Purge.Epoch
+	Late    bool         `json:"late,omitempty"`    // an agent outside Covered confirmed Purge.Epoch, or one went back
 	Purge   *PurgeRecord `json:"purge,omitempty"`   // the last one
 
 	Times Times `json:"times,omitzero"`
@@ -124,6 +124,7 @@ const (
 	HoldSilent  HoldKind = "silent"  // too many enrolled agents are silent
 	HoldMembers HoldKind = "members" // the region's member list is not known
 	HoldPurge   HoldKind = "purge"   // a purge is not verified in time
+	HoldBehind  HoldKind = "behind"  // a serving agent does not run what the region bakes
 )
 
 // RolloutStatus is where a rollout stands.

@@ -57,14 +57,19 @@ type turn struct {
 func newTurn(s State, now time.Time) *turn {
 	t := &turn{s: s, before: s.Record}
 	now = now.UTC().Round(0)
-	if now.After(s.Now) {
+	if now.After(s.Now) || s.Now.Sub(now) > backlash {
 		t.s.Now = now
 	}
-	if s.Since.IsZero() {
+	if s.Since.IsZero() || s.Since.After(t.s.Now) {
 		t.s.Since = t.s.Now
 	}
 	return t
 }
+
+// backlash is by how much an event may be older than the newest without being taken as the
+// time: events overtake each other by little. More is a clock that was set back, or ran ahead
+// for a moment, and is followed.
+const backlash = time.Minute
 
 // lost is how old a report may be.
 func (s State) lost() time.Duration {
