@@ -39,7 +39,9 @@ func (c *Controller) newOutbox() (*cdn.Outbox, error) {
 // bundles in from goes over to to: the rules of both sides decide, on the files that
 // differ. Tags that carry a version or an epoch are those of the old side, so that
 // repeating the purge never throws away fresh content; only where nothing was served
-// before do the new side's count.
+// before do the new side's count. Of a bundle that the catalogue does not have, an agent's
+// word for what it ran before, nothing is known but its epoch: the new side's rules decide,
+// on all files.
 func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Selector, error) {
 	to, err := c.manifest(ctx, e.To)
 	if err != nil {
@@ -63,6 +65,14 @@ func (c *Controller) selectors(ctx context.Context, e rollout.Purge) ([]cdn.Sele
 	}
 	for _, s := range e.From {
 		from, err := c.manifest(ctx, s.Digest)
+		if errors.Is(err, ErrNotFound) {
+			c.log.Warn("a region may have served what nobody published: purging by the new rules, for all files",
+				"app", e.App, "region", e.Region, "epoch", s.Epoch, "digest", s.Digest, "error", err)
+			if err := add(to, vars(to, s.Epoch), to.Diff(nil, e.Region)); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
