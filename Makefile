@@ -34,6 +34,12 @@ race: ## the same under the race detector
 scenarios: ## the rollout engine's scenario files
 	$(GO) test -v -run 'Scenario' ./controller/rollout
 
+SEED ?= 1
+N ?= 200
+.PHONY: sim
+sim: ## both cores against each other in a world of faults; SEED=1 N=20000
+	$(GO) test -count=1 -timeout 6h -v -run 'Seeds' ./cmd/ebbgate/sim -seed $(SEED) -seeds $(N)
+
 FUZZTIME ?= 20s
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s)

@@ -1,0 +1,372 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/agent/plan"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+const (
+	heartbeat = 10 * time.Second
+	probe     = 10 * time.Second
+	pollEvery = time.Minute
+)
+
+// node is an edge node: the agent's shell, its disk and the data plane.
+type node struct {
+	w       *world
+	id      wire.AgentID
+	region  wire.Region
+	skew    time.Duration
+	drained bool // no traffic
+	cut     bool // from the bus
+	trouble map[wire.Version]fault
+
+	// On disk.
+	state       plan.State
+	releases    map[wire.Digest]bool
+	desired     *document
+	incarnation uint64
+	clean       bool
+	current     content // what the link names, and under which epoch it was put
+
+	// The data plane. It outlives the agent, not the node.
+	planeUp bool
+	live    content
+	sickTo  time.Time // it answers unhealthy until then
+
+	// The agent's memory.
+	up       bool
+	life     int
+	busy     bool
+	dirty    bool
+	sequence uint64
+	armed    wire.Digest
+	drift    string
+	sick     string
+	fails    int
+	looked   time.Time
+	delays   map[string]*delay
+	failed   map[wire.Digest]failure
+	proven   bool
+	view     wire.AppReport
+	alarm    int // which waking is due
+
+	back      time.Time           // when it was last connected, after it was not
+	allowed   map[content]bool    // ever ordered of it
+	confirmed map[wire.Epoch]bool // ever confirmed by it
+}
+
+type delay struct {
+	wait  time.Duration
+	until time.Time
+}
+
+type failure struct {
+	err       string
+	permanent bool
+}
+
+// clock is the node's own.
+func (n *node) clock() time.Time { return n.w.now.Add(n.skew) }
+
+func (n *node) online() bool { return n.up && !n.cut && !n.w.bus.cut[n.region] }
+
+// serving returns what the node answers users with, if it does.
+func (n *node) serving() content {
+	if !n.planeUp || n.drained {
+		return content{}
+	}
+	return n.live
+}
+
+// touch notes that what the node serves now may be cached.
+func (n *node) touch() {
+	if s := n.serving(); !s.digest.IsZero() {
+		n.w.caches[n.region].last[s] = n.w.now
+	}
+}
+
+// show makes the data plane serve c.
+func (n *node) show(c content) {
+	n.touch()
+	n.live = c
+	n.touch()
+	n.w.served(n)
+}
+
+// later goes on with something unless the agent dies before.
+func (n *node) later(d time.Duration, do func()) {
+	life := n.life
+	n.w.after(d, func() {
+		if n.life == life {
+			do()
+		}
+	})
+}
+
+func (n *node) start() {
+	if n.up {
+		return
+	}
+	if !n.planeUp {
+		n.planeUp = true
+		n.show(n.current)
+	}
+	n.life++ // a start that was planned is off
+	n.up, n.incarnation = true, n.incarnation+1
+	n.delays, n.failed = make(map[string]*delay), make(map[wire.Digest]failure)
+	clean := n.clean
+	n.clean = false
+	if n.state.Crashes > 0 || !clean || n.state.Switch != nil {
+		if !n.change("started", func(s *plan.State) { s.Started(n.clock(), clean, plan.CrashWindow) }) {
+			return
+		}
+	}
+	if n.state.Running != nil {
+		n.drift = "has not been asked since the agent started"
+	}
+	n.render(nil)
+	n.work()
+	n.later(n.w.between(100*time.Millisecond, time.Second), n.connected)
+	n.beat()
+	n.poll()
+}
+
+// crash ends the agent at once; it is started again after d.
+func (n *node) crash(why string, d time.Duration) {
+	if !n.up {
+		return
+	}
+	n.w.log("%s: the agent dies: %s", n.id, why)
+	n.down(d)
+}
+
+func (n *node) stop(d time.Duration) {
+	if !n.up {
+		return
+	}
+	n.w.log("%s: the agent is stopped", n.id)
+	n.clean = true
+	n.down(d)
+}
+
+func (n *node) down(d time.Duration) {
+	n.touch()
+	n.life++
+	n.up, n.busy, n.dirty, n.sequence = false, false, false, 0
+	n.armed, n.drift, n.sick, n.fails, n.proven = wire.Digest{}, "", "", 0, false
+	n.looked, n.view = time.Time{}, wire.AppReport{}
+	life := n.life
+	n.w.after(d, func() {
+		if n.life == life {
+			n.start()
+		}
+	})
+}
+
+func (n *node) reboot(d time.Duration) {
+	n.touch()
+	n.w.log("%s reboots", n.id)
+	n.planeUp = false
+	n.down(d)
+}
+
+// change writes the changed state down and reports whether the agent lives.
+func (n *node) change(point string, f func(*plan.State)) bool {
+	if n.w.strikes(faultPoint, 40) {
+		n.crash("before journal "+point, n.w.between(time.Second, 5*time.Second))
+		return false
+	}
+	before := n.state
+	next := before.Clone()
+	f(&next)
+	n.state = next
+	n.w.journaled(n, point, before)
+	if n.w.strikes(faultPoint, 40) {
+		n.crash("after journal "+point, n.w.between(time.Second, 5*time.Second))
+		return false
+	}
+	return true
+}
+
+func (n *node) connect() {
+	if !n.cut {
+		return
+	}
+	n.cut = false
+	n.w.log("%s is connected", n.id)
+	if n.online() {
+		n.connected()
+	}
+}
+
+// connected asks for what was missed and says how the node is.
+func (n *node) connected() {
+	n.back = n.w.now
+	n.ask()
+	n.later(n.w.between(0, 100*time.Millisecond), n.send)
+}
+
+func (n *node) poll() {
+	n.later(n.w.between(pollEvery*3/4, pollEvery*5/4), func() { n.ask(); n.poll() })
+}
+
+// ask reads the newest document.
+func (n *node) ask() {
+	if !n.online() {
+		return
+	}
+	n.later(n.w.bus.latency(), func() {
+		if d := n.w.bus.wants[n.region]; d != nil && n.online() {
+			n.hear(d)
+		}
+	})
+}
+
+// hear accepts a document that is newer than any before.
+func (n *node) hear(d *document) {
+	if n.desired != nil && d.sequence <= n.desired.sequence {
+		n.w.count("order refused as a replay")
+		return
+	}
+	n.desired = d
+	if b := d.order.Base; b != nil {
+		n.allowed[content{b.Digest, b.Epoch}] = true
+	}
+	if next := d.order.Next; next != nil && next.Phase == wire.PhaseActivate && next.Cohort.Has(n.id) {
+		n.allowed[content{next.Digest, next.Epoch}] = true
+	}
+	n.changed()
+	n.wake(0)
+}
+
+func (n *node) order() wire.Order {
+	if n.desired == nil {
+		return wire.Order{}
+	}
+	return n.desired.order
+}
+
+func (n *node) beat() {
+	n.later(heartbeat, func() { n.send(); n.beat() })
+}
+
+// changed sends a report soon.
+func (n *node) changed() {
+	if n.dirty {
+		return
+	}
+	n.dirty = true
+	n.later(n.w.between(10*time.Millisecond, 100*time.Millisecond), n.send)
+}
+
+func (n *node) send() {
+	n.dirty = false
+	if !n.online() {
+		return // heartbeat and connection repeat it
+	}
+	n.sequence++
+	m := message{agent: n.id, incarnation: n.incarnation, sequence: n.sequence, report: n.view}
+	if n.desired != nil {
+		m.desired = n.desired.sequence
+	}
+	if n.w.strikes(faultReport, 10) {
+		n.later(n.w.between(time.Second, 3*time.Second), n.changed)
+		return
+	}
+	b := n.w.bus
+	n.w.after(b.latency(), func() {
+		if !n.cut && !b.cut[n.region] {
+			b.report(m)
+		}
+	})
+}
+
+// render makes the report that is sent next, as the agent's own view does.
+func (n *node) render(steps []plan.Step) {
+	v := wire.AppReport{Plane: "sim/1", Running: n.running(), Next: n.progress(steps)}
+	if lkg := n.state.LKG(); lkg != nil {
+		v.LKG = lkg.Digest
+	}
+	if !sameReport(n.view, v) {
+		n.view = v
+		n.changed()
+	}
+}
+
+func (n *node) running() *wire.Running {
+	st := &n.state
+	if sw := st.Switch; sw != nil && !sw.Live.IsZero() {
+		return &wire.Running{Epoch: sw.To.Epoch, Digest: sw.To.Digest, Version: sw.To.Version, State: wire.StateActive, Since: sw.Live}
+	}
+	r := st.Running
+	if r == nil {
+		return nil
+	}
+	run := &wire.Running{Epoch: r.Epoch, Digest: r.Digest, Version: r.Version, State: wire.StateConfirmed, Since: st.Since, Error: n.sick}
+	switch {
+	case !n.proven:
+		run.State = wire.StateActive
+	case st.Committed:
+		run.State = wire.StateCommitted
+	}
+	if st.Back != nil {
+		run.Error = "going back: " + st.Back.Reason
+	}
+	return run
+}
+
+func (n *node) progress(steps []plan.Step) *wire.Progress {
+	st, order := &n.state, n.order()
+	if sw := st.Switch; sw != nil {
+		if sw.Live.IsZero() {
+			return &wire.Progress{Epoch: sw.To.Epoch, Digest: sw.To.Digest, Version: sw.To.Version, State: wire.StateSwitching}
+		}
+		return nil
+	}
+	t := order.Base
+	if order.Next != nil {
+		t = &order.Next.Target
+	}
+	if t == nil || st.Running != nil && st.Running.Epoch >= t.Epoch {
+		return nil
+	}
+	p := &wire.Progress{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, State: wire.StateStaging}
+	f, failed := n.failed[t.Digest]
+	switch mark, bad := st.Forbids(*t); {
+	case bad && st.Back != nil:
+		p.State, p.Error = wire.StateSwitching, mark.Reason
+	case bad:
+		p.State, p.Error = mark.State, mark.Reason
+	case failed && f.permanent:
+		p.State, p.Error = wire.StateFailed, f.err
+	case n.armed == t.Digest:
+		p.State = wire.StateArmed
+	case n.releases[t.Digest]:
+		p.State = wire.StateStaged
+	case failed:
+		p.Error = f.err
+	}
+	for _, s := range steps {
+		if s.Kind == plan.Refuse && s.Target.Epoch == t.Epoch && p.Error == "" {
+			p.State, p.Error = wire.StateFailed, s.Reason
+		}
+	}
+	return p
+}
+
+// sameReport compares what is pointed to.
+func sameReport(a, b wire.AppReport) bool {
+	return value(a.Running) == value(b.Running) && value(a.Next) == value(b.Next) &&
+		a.LKG == b.LKG && slices.Equal(a.Bad, b.Bad)
+}
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
