@@ -89,7 +89,8 @@ func (c *cli) candidates(cmd *cobra.Command, name string, args []string) ([]stri
 		if cmd.Name() == "enroll" {
 			break // a new name
 		}
-		agents, _ := cl.Agents(ctx, wire.Region(cmd.Flag("region").Value.String()))
+		region, _ := cmd.Flags().GetString("region") // none: of every region
+		agents, _ := cl.Agents(ctx, wire.Region(region))
 		for _, a := range agents {
 			found = append(found, string(a.Agent))
 		}
