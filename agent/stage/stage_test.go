@@ -66,18 +66,48 @@ func TestOpenAfterACreationCutShort(t *testing.T) {
 
 func TestBeginEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
+	var before uint64
 	for i, want := range []struct{ clean, end bool }{{true, true}, {true, false}, {false, false}, {false, true}, {true, true}} {
 		s, err := Open(path)
 		check(t, err)
 		n, clean, err := s.Begin()
 		check(t, err)
-		if n != uint64(i+1) || clean != want.clean {
-			t.Fatalf("start %d: incarnation %d, clean %v", i, n, clean)
+		if n <= before || clean != want.clean {
+			t.Fatalf("start %d: incarnation %d after %d, clean %v", i, n, before, clean)
 		}
+		before = n
 		if want.end {
 			check(t, s.End())
 		}
 		check(t, s.Close())
+	}
+}
+
+// A node that was reinstalled is newer than it was, and one whose clock went back is too.
+func TestBeginAnew(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "state.db"))
+	old, _, err := s.Begin()
+	check(t, err)
+	time.Sleep(2 * time.Millisecond)
+	anew, clean, err := openAt(t, filepath.Join(t.TempDir(), "state.db")).Begin()
+	check(t, err)
+	if anew <= old || !clean {
+		t.Errorf("a fresh state begins with incarnation %d after %d, clean %v", anew, old, clean)
+	}
+	future := uint64(time.Now().Add(time.Hour).UnixMilli())
+	check(t, s.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketAgent).Put(keyIncarnation, bigEndian(future)) }))
+	if n, _, err := s.Begin(); err != nil || n != future+1 {
+		t.Errorf("after the clock went back: incarnation %d, %v, want %d", n, err, future+1)
+	}
+}
+
+// What is not a whole database of ours is refused, not run into.
+func TestOpenNotOurs(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.db")
+	check(t, os.WriteFile(empty, nil, 0o600))
+	if _, err := Open(empty); err == nil || !strings.HasSuffix(err.Error(), "it is not an agent's database") {
+		t.Errorf("an empty file: %v", err)
 	}
 }
 

@@ -32,6 +32,8 @@ var (
 	bucketPacks     = []byte("packs")     // pack → bucket of bundle, index and chunks
 	bucketHashes    = []byte("hashes")    // chunk → pack and number
 
+	buckets = [][]byte{bucketAgent, bucketApps, bucketManifests, bucketPacks, bucketHashes}
+
 	keyIncarnation = []byte("incarnation")
 	keyClean       = []byte("clean")
 	keyDesired     = []byte("desired")
@@ -53,10 +55,31 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", path, err)
 	}
+	if err := whole(db); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open %s: %w", path, err), db.Close())
+	}
 	return &Store{db}, nil
 }
 
-func open(path string) (*bbolt.DB, error) {
+// whole checks that a database is one of ours: bbolt takes an empty file for a new one.
+func whole(db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if tx.Bucket(name) == nil {
+				return errors.New("it is not an agent's database")
+			}
+		}
+		return nil
+	})
+}
+
+// open makes an error of the panics that bbolt has for a damaged file.
+func open(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it is damaged: %v", p)
+		}
+	}()
 	return bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:        lockTime,
 		NoFreelistSync: true, // a synced one costs megabytes for each commit after a large bundle
@@ -94,7 +117,7 @@ func create(path string) error {
 	}
 	s := &Store{db}
 	err = s.update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketAgent, bucketApps, bucketManifests, bucketPacks, bucketHashes} {
+		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -148,13 +171,18 @@ func noRoom(err error) error {
 	return err
 }
 
-// Begin records a start of the agent, and returns its incarnation, from 1, and whether
-// the run before it ended with [Store.End]. The first start of all counts as clean.
+// Begin records a start of the agent, and returns its incarnation, and whether the run
+// before it ended with [Store.End]. The first start of all counts as clean.
+//
+// An incarnation is the time of the start in Unix milliseconds, and above the one before
+// whatever the clock says. A count from 1 would begin anew when a node is reinstalled, and
+// controllers, which take a report only over an older one, would be deaf to the new node.
 func (s *Store) Begin() (incarnation uint64, clean bool, err error) {
 	err = s.update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketAgent)
-		incarnation = number(b.Get(keyIncarnation)) + 1
-		clean = incarnation == 1 || b.Get(keyClean) != nil
+		before := number(b.Get(keyIncarnation))
+		incarnation = max(before+1, uint64(max(0, time.Now().UnixMilli())))
+		clean = before == 0 || b.Get(keyClean) != nil
 		if err := b.Delete(keyClean); err != nil {
 			return err
 		}
