@@ -37,6 +37,9 @@ type enrolled struct {
 	Enrolled time.Time      `json:"enrolled"`
 	By       string         `json:"by"`
 	Drained  bool           `json:"drained,omitempty"`
+	// Removed agents keep their record, so that no older copy of it, on the bus or with a
+	// standby, can bring them back.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // registry holds the enrolled agents and their last reports. The loop changes it, the
@@ -51,6 +54,7 @@ type node struct {
 	enrolled
 	report *wire.Report // newest; nil: none since this controller began to lead
 	stored time.Time    // when the bus stored it
+	warned time.Time    // when a report was last ignored as older, and the log said so
 }
 
 func newRegistry() *registry {
@@ -69,6 +73,10 @@ func (r *registry) get(region wire.Region, id wire.AgentID) (n node, ok bool) {
 func (r *registry) put(e enrolled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.Removed {
+		delete(r.agents[e.Region], e.Agent)
+		return
+	}
 	if r.agents[e.Region] == nil {
 		r.agents[e.Region] = make(map[wire.AgentID]*node)
 	}
@@ -88,6 +96,18 @@ func (r *registry) heard(region wire.Region, id wire.AgentID, report *wire.Repor
 		return false
 	}
 	n.report, n.stored = report, stored
+	return true
+}
+
+// tell reports whether to log that an older report of an agent was ignored: once a minute.
+func (r *registry) tell(region wire.Region, id wire.AgentID, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.agents[region][id]
+	if n == nil || now.Sub(n.warned) < time.Minute {
+		return false
+	}
+	n.warned = now
 	return true
 }
 
@@ -123,7 +143,7 @@ func (c *Controller) Enroll(ctx context.Context, req EnrollRequest, by string) (
 	if c.cfg.Enroll == nil {
 		return Enrolment{}, fmt.Errorf("%w: this controller does not hold the keys to make credentials", ErrConflict)
 	}
-	_, err := do(ctx, c, func() (struct{}, error) { return struct{}{}, c.enroll(req, by) })
+	_, err := decide(ctx, c, func() (struct{}, error) { return struct{}{}, c.enroll(req, by) })
 	if err != nil {
 		return Enrolment{}, err
 	}
@@ -154,7 +174,7 @@ func (c *Controller) enroll(req EnrollRequest, by string) error {
 // Drain takes an agent out of service, or back in: a drained agent is neither waited for
 // nor counted.
 func (c *Controller) Drain(ctx context.Context, region wire.Region, id wire.AgentID, drained bool, by string) error {
-	_, err := do(ctx, c, func() (struct{}, error) {
+	_, err := decide(ctx, c, func() (struct{}, error) {
 		n, ok := c.registry.get(region, id)
 		if !ok {
 			return struct{}{}, fmt.Errorf("%w: no agent %s is enrolled in %s", ErrNotFound, id, region)
@@ -168,6 +188,21 @@ func (c *Controller) Drain(ctx context.Context, region wire.Region, id wire.Agen
 			kind = "drain"
 		}
 		return struct{}{}, c.saveAgent(n.enrolled, by, kind, fmt.Sprintf("%s: %s %s in %s", by, kind, id, region))
+	})
+	return err
+}
+
+// Remove strikes an agent off: it is no longer waited for, its reports are ignored, and its
+// name can be enrolled again, with another key. The bus still lets in whoever holds its
+// credentials, until those are revoked there.
+func (c *Controller) Remove(ctx context.Context, region wire.Region, id wire.AgentID, by string) error {
+	_, err := decide(ctx, c, func() (struct{}, error) {
+		n, ok := c.registry.get(region, id)
+		if !ok {
+			return struct{}{}, fmt.Errorf("%w: no agent %s is enrolled in %s", ErrNotFound, id, region)
+		}
+		n.Removed = true
+		return struct{}{}, c.saveAgent(n.enrolled, by, "remove", fmt.Sprintf("%s removed agent %s from %s", by, id, region))
 	})
 	return err
 }

@@ -32,11 +32,12 @@ type Controller struct {
 	name      string // holder of the lease
 	closeOnce sync.Once
 
-	leading  atomic.Bool   // requests are answered
-	requests chan request  // executed by the loop, one at a time
-	ended    chan struct{} // closed when the loop has
-	work     chan struct{} // capacity 1: the pump has something to do
-	queue    effectQueue   // effects journaled, not yet carried out
+	leading   atomic.Bool               // requests are answered
+	confirmed atomic.Pointer[time.Time] // when the bus was last asked and said that the lease is ours
+	requests  chan request              // executed by the loop, one at a time
+	ended     chan struct{}             // closed when the loop has
+	work      chan struct{}             // capacity 1: the pump has something to do
+	queue     effectQueue               // effects journaled, not yet carried out
 
 	following sync.Map // effect id → true: purges whose end is awaited
 	followers sync.WaitGroup
@@ -127,7 +128,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	g.Go(func() error { return c.pump(ctx, fence) })
 	g.Go(func() error { return c.outbox.Run(ctx) })
 	g.Go(func() error { return c.beacons(ctx) })
-	g.Go(func() error { return beat(ctx, c.cfg.Bus, c.name, fence) })
+	g.Go(func() error { return c.beat(ctx, fence) })
 	g.Go(func() error {
 		return c.cfg.Bus.Reports(ctx, func(r wire.Region, a wire.AgentID, env []byte, at time.Time) { c.heard(ctx, r, a, env, at) })
 	})
@@ -175,6 +176,17 @@ func do[T any](ctx context.Context, c *Controller, f func() (T, error)) (v T, er
 		return v, ErrStandby
 	}
 	return inLoop(ctx, c, f)
+}
+
+// decide runs an operator's request that changes something in the loop, if this controller
+// can be sure that it leads.
+func decide[T any](ctx context.Context, c *Controller, f func() (T, error)) (T, error) {
+	return do(ctx, c, func() (v T, err error) {
+		if err := c.sure(); err != nil {
+			return v, err
+		}
+		return f()
+	})
 }
 
 // inLoop runs f in the loop and returns what it returned. Unlike an operator, who is sent

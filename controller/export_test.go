@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -20,9 +21,22 @@ func WithSilence(cfg Config, d time.Duration) Config {
 	return cfg
 }
 
+// Lead waits for the lease and takes it, without leading.
+func (c *Controller) Lead(ctx context.Context) error {
+	_, err := c.lead(ctx, func(string) {})
+	return err
+}
+
+// SetLeading makes the controller answer requests, or not.
+func (c *Controller) SetLeading(b bool) { c.leading.Store(b) }
+
+// JournalRecord returns the controller's own copy of a record, as it is on the bus.
+func (c *Controller) JournalRecord(key string) ([]byte, error) { return c.journal.raw(key) }
+
 // The keys of the journal, and how far back it goes.
 var (
 	AppKey     = appKey
+	AgentKey   = agentKey
 	WantKey    = wantKey
 	HistoryKey = historyKey
 )

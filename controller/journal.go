@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -50,7 +51,11 @@ var (
 	bucketJournal = []byte("journal")
 	bucketAudit   = []byte("audit")
 	bucketSelf    = []byte("self")
+
+	buckets = [][]byte{bucketJournal, bucketAudit, bucketSelf}
 )
+
+var errForeign = errors.New("it is not a controller's database")
 
 // lockTimeout is how long to wait for another process to let go of the file.
 const lockTimeout = 2 * time.Second
@@ -65,7 +70,11 @@ func openDB(dir string) (*bolt.DB, error) {
 			return nil, fmt.Errorf("cannot create %s: %w", path, err)
 		}
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true})
+	err := checkDB(path)
+	var db *bolt.DB
+	if err == nil {
+		db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true})
+	}
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("cannot open %s: another process holds it", path)
 	}
@@ -73,6 +82,40 @@ func openDB(dir string) (*bolt.DB, error) {
 		return nil, fmt.Errorf("cannot open %s: %w", path, err)
 	}
 	return db, nil
+}
+
+// checkDB reads the whole database once. bbolt takes an empty file for a new one, and
+// panics over a damaged one in a goroutine of its own while it looks for free pages, which
+// is not done for reading only.
+func checkDB(path string) (err error) {
+	if info, err := os.Stat(path); err != nil {
+		return err
+	} else if info.Size() == 0 {
+		return errForeign
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a file that was cut short is mapped beyond its end
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it is damaged: %v", p)
+		}
+	}()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(tx *bolt.Tx) error {
+		for _, name := range buckets {
+			b := tx.Bucket(name)
+			if b == nil {
+				return errForeign
+			}
+			if err := b.ForEach(func(_, v []byte) error { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func createDB(dir, path string) error {
@@ -88,7 +131,7 @@ func createDB(dir, path string) error {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, b := range [][]byte{bucketJournal, bucketAudit, bucketSelf} {
+		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -269,6 +312,46 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 				}
 			case ours.newer(theirs):
 				j.dirty[key] = true
+			}
+		}
+		return nil
+	})
+}
+
+// follow copies the records that are newer on the bus than here, for a standby: when both
+// the leader and the bus are lost, it has what they had. What the bus has deleted is kept
+// until a term begins.
+func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) error {
+	remote, err := bus.Journal(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read the journal from the bus: %w", err)
+	}
+	newer := make(map[string][]byte)
+	err = j.db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketJournal)
+		for key, v := range remote {
+			var theirs, ours record
+			if json.Unmarshal(v, &theirs) != nil {
+				continue // reconcile complains about it
+			}
+			if v := b.Get([]byte(key)); v != nil {
+				if err := json.Unmarshal(v, &ours); err != nil {
+					return fmt.Errorf("journal record %s: %w", key, err)
+				}
+			}
+			if theirs.newer(ours) {
+				newer[key] = v
+			}
+		}
+		return nil
+	})
+	if err != nil || len(newer) == 0 {
+		return err
+	}
+	return j.db.Update(func(tx *bolt.Tx) error {
+		for _, key := range slices.Sorted(maps.Keys(newer)) {
+			if err := tx.Bucket(bucketJournal).Put([]byte(key), newer[key]); err != nil {
+				return err
 			}
 		}
 		return nil

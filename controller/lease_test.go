@@ -39,8 +39,26 @@ func TestLease(t *testing.T) {
 	if !first.Leading() {
 		t.Fatal("the first controller has noticed without a bus")
 	}
-	// The first knows nothing yet and takes a command; what follows from it is refused.
+	// The first knows nothing yet, but soon promises nothing any more; it still tells what it knows.
+	eventually(t, func() error {
+		_, err := first.Command(t.Context(), edge, "pause", "op")
+		if !errors.Is(err, controller.ErrStandby) {
+			return fmt.Errorf("a command without a bus: %v", err)
+		}
+		if want := "cannot confirm that this controller still leads: the bus has not answered for 6s"; !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("refused with %q, want %q", err, want)
+		}
+		return nil
+	})
 	_, err = first.Start(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})}, "op")
+	wantErr(t, "a start without a bus", err, controller.ErrStandby)
+	wantErr(t, "a drain without a bus", first.Drain(t.Context(), ams, "a1", true, "op"), controller.ErrStandby)
+	wantErr(t, "a removal without a bus", first.Remove(t.Context(), ams, "a1", "op"), controller.ErrStandby)
+	_, err = first.Enroll(t.Context(), controller.EnrollRequest{Region: ams, Agent: "a7", Key: newKey(t).Public()}, "op")
+	wantErr(t, "an enrolment without a bus", err, controller.ErrStandby)
+	_, err = first.RunPurge(t.Context(), controller.PurgeRequest{Region: ams, Selectors: []string{"key:a"}}, "op")
+	wantErr(t, "a purge without a bus", err, controller.ErrStandby)
+	_, err = first.Apps(t.Context())
 	must(t, err)
 	f.bus.ReconnectController("main")
 	<-first.ended

@@ -33,8 +33,18 @@ func (c *Controller) heard(ctx context.Context, region wire.Region, id wire.Agen
 
 // observe gives a verified report to the engines of the apps it is about. It runs in the loop.
 func (c *Controller) observe(region wire.Region, id wire.AgentID, report *wire.Report, stored time.Time) error {
-	before, _ := c.registry.get(region, id)
+	before, ok := c.registry.get(region, id)
+	if !ok {
+		return nil // removed meanwhile
+	}
+	if err := c.overtake(region, id, report.Desired); err != nil {
+		return err
+	}
 	if !c.registry.heard(region, id, report, stored) {
+		if old := before.report; old != nil && old.Newer(report) && c.registry.tell(region, id, time.Now()) {
+			c.log.Warn("reports of an agent are older than its last one and are ignored: is its clock behind, or does it run twice?", "region", region, "agent", id,
+				"incarnation", report.Incarnation, "sequence", report.Sequence, "last_incarnation", old.Incarnation, "last_sequence", old.Sequence)
+		}
 		return nil
 	}
 	n, _ := c.registry.get(region, id)
@@ -48,6 +58,33 @@ func (c *Controller) observe(region wire.Region, id wire.AgentID, report *wire.R
 			return err
 		}
 	}
+	return nil
+}
+
+// maxOvertake bounds how far one report can raise a sequence.
+const maxOvertake = 1 << 20
+
+// overtake signs the region's orders anew above a sequence that an agent has acted on and
+// nobody here knows: when the disk and the bus have both been lost, sequences begin anew,
+// and agents would refuse every order as a replay.
+func (c *Controller) overtake(region wire.Region, id wire.AgentID, seen uint64) error {
+	head := c.wants[region].Sequence
+	if seen <= head {
+		return nil
+	}
+	if seen-head > maxOvertake {
+		if c.registry.tell(region, id, time.Now()) {
+			c.log.Warn("an agent claims to have acted on orders that are too far ahead; its claim is ignored", "region", region, "agent", id, "sequence", seen, "newest", head)
+		}
+		return nil
+	}
+	c.log.Warn("an agent has acted on newer orders than are known here; the region's orders are signed anew above them", "region", region, "agent", id, "sequence", seen, "newest", head)
+	c.wants[region] = want{Sequence: seen}
+	if err := c.reorder(region); err != nil {
+		return err
+	}
+	c.queue.add(rollout.Publish{Region: region})
+	c.wake()
 	return nil
 }
 

@@ -145,7 +145,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, p *PlanReg
 
 // Start begins a rollout. It is on disk once Start returns.
 func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (AppView, error) {
-	return do(ctx, c, func() (AppView, error) {
+	return decide(ctx, c, func() (AppView, error) {
 		info, plan, err := c.resolve(req)
 		if err != nil {
 			return AppView{}, err
@@ -165,7 +165,7 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 // Command is "pause", "resume", "abort" or "undo" on the rollout of an app. What it
 // decides is on disk once Command returns.
 func (c *Controller) Command(ctx context.Context, app wire.App, name, by string) (AppView, error) {
-	return do(ctx, c, func() (AppView, error) {
+	return decide(ctx, c, func() (AppView, error) {
 		if _, there := c.states[app]; !there {
 			return AppView{}, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
 		}

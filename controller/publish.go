@@ -63,7 +63,7 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 		info.Files++
 		info.Bytes += content.Size
 	}
-	return do(ctx, c, func() (BundleInfo, error) { return c.register(info, m) })
+	return decide(ctx, c, func() (BundleInfo, error) { return c.register(info, m) })
 }
 
 // register adds a verified bundle to the catalogue. It runs in the loop.

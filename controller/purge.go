@@ -214,8 +214,17 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 			return // the next start follows it again
 		}
 		c.cfg.trace("purge verified")
-		if err := c.purged(ctx, e, err); err != nil && ctx.Err() == nil {
-			c.log.Error("the end of a purge could not be recorded", "effect", e.ID(), "error", err)
+		for {
+			failed := c.purged(ctx, e, err)
+			if failed == nil {
+				break
+			}
+			c.log.Warn("the end of a purge could not be recorded, which will be repeated", "effect", e.ID(), "error", failed)
+			select {
+			case <-ctx.Done():
+				return // the next start follows it again
+			case <-time.After(retryEffects):
+			}
 		}
 		c.cfg.trace("purge recorded")
 	})

@@ -43,7 +43,7 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		}
 		selectors = append(selectors, s)
 	}
-	items, err := do(ctx, c, func() ([]cdn.Item, error) {
+	items, err := decide(ctx, c, func() ([]cdn.Item, error) {
 		w := &write{}
 		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
 		// The audit entry's number makes the round unique.

@@ -36,6 +36,10 @@ func appPath(app wire.App, rest string) string {
 	return "/v1/apps/" + url.PathEscape(string(app)) + rest
 }
 
+func agentPath(region wire.Region, agent wire.AgentID) string {
+	return "/v1/regions/" + url.PathEscape(string(region)) + "/agents/" + url.PathEscape(string(agent))
+}
+
 // MissingBlobs returns those of the digests that the controller does not have.
 func (c *Client) MissingBlobs(ctx context.Context, digests []wire.Digest) ([]wire.Digest, error) {
 	var missing []wire.Digest
@@ -126,8 +130,12 @@ func (c *Client) Enroll(ctx context.Context, r controller.EnrollRequest) (out co
 
 // Drain takes an agent out of service, or back into it.
 func (c *Client) Drain(ctx context.Context, region wire.Region, agent wire.AgentID, drained bool) error {
-	path := "/v1/regions/" + url.PathEscape(string(region)) + "/agents/" + url.PathEscape(string(agent)) + "/drained"
-	return c.call(ctx, http.MethodPut, path, DrainRequest{drained}, nil)
+	return c.call(ctx, http.MethodPut, agentPath(region, agent)+"/drained", DrainRequest{drained}, nil)
+}
+
+// Remove strikes an agent off.
+func (c *Client) Remove(ctx context.Context, region wire.Region, agent wire.AgentID) error {
+	return c.call(ctx, http.MethodDelete, agentPath(region, agent), nil, nil)
 }
 
 // Purges lists the purge outbox; "" stands for every region or app.

@@ -105,7 +105,13 @@ func TestClientRoundTrip(t *testing.T) {
 	if err != nil || controller.VerifyAudit(wire.Digest{}, entries) != nil {
 		t.Errorf("Audit: %v, %v", err, controller.VerifyAudit(wire.Digest{}, entries))
 	}
-	want := []string{"admin: drained eu-west-1 in eu-west: true", "admin: purged key:rules in eu-west", "admin: pause edge-proxy"}
+	if err := c.Remove(ctx, "eu-west", "eu-west-1"); err != nil {
+		t.Error(err)
+	}
+	if err := c.Remove(ctx, "eu-west", "eu-west-1"); !is(err, 404, "not_found") {
+		t.Errorf("Remove again = %v", err)
+	}
+	want := []string{"admin: drained eu-west-1 in eu-west: true", "admin: purged key:rules in eu-west", "admin: pause edge-proxy", "admin: removed eu-west-1 from eu-west"}
 	if diff := cmp.Diff(want, fake.Changes()); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}

@@ -39,6 +39,8 @@ type Controller interface {
 	Agents(ctx context.Context, region wire.Region) ([]controller.AgentView, error)
 	Enroll(ctx context.Context, r controller.EnrollRequest, by string) (controller.Enrolment, error)
 	Drain(ctx context.Context, region wire.Region, agent wire.AgentID, drained bool, by string) error
+	// Remove strikes an agent off; its name can then be enrolled again.
+	Remove(ctx context.Context, region wire.Region, agent wire.AgentID, by string) error
 
 	// Purges lists the purge outbox; "" stands for every region or app.
 	Purges(ctx context.Context, region wire.Region, app wire.App) ([]controller.PurgeView, error)

@@ -72,3 +72,19 @@ func (s *Server) drain(w http.ResponseWriter, r *request) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
+
+func (s *Server) remove(w http.ResponseWriter, r *request) error {
+	region, err := pathToken[wire.Region](r, "region")
+	if err != nil {
+		return err
+	}
+	agent, err := pathToken[wire.AgentID](r, "agent")
+	if err != nil {
+		return err
+	}
+	if err := s.Controller.Remove(r.Context(), region, agent, r.by); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -61,6 +61,7 @@ var operations = map[string]operation{
 	"GET /v1/agents":  {summary: "The enrolled agents", query: []string{"region"}, out: []controller.AgentView{}},
 	"POST /v1/agents": {summary: "Enroll an agent", in: controller.EnrollRequest{}, out: controller.Enrolment{}, status: 201},
 	"PUT /v1/regions/{region}/agents/{agent}/drained": {summary: "Take an agent out of service, or back into it", in: DrainRequest{}, status: 204},
+	"DELETE /v1/regions/{region}/agents/{agent}":      {summary: "Strike an agent off; its NATS credentials stay valid until they are revoked", status: 204},
 
 	"GET /v1/purges":  {summary: "The purge outbox", query: []string{"region", "app"}, out: []controller.PurgeView{}},
 	"POST /v1/purges": {summary: "Purge by hand", in: controller.PurgeRequest{}, out: []controller.PurgeView{}, status: 202},

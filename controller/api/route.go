@@ -47,6 +47,7 @@ var routes = []route{
 	{"GET", "/v1/agents", RoleViewer, 0, (*Server).agents},
 	{"POST", "/v1/agents", RoleAdmin, maxBody, (*Server).enroll},
 	{"PUT", "/v1/regions/{region}/agents/{agent}/drained", RoleOperator, maxBody, (*Server).drain},
+	{"DELETE", "/v1/regions/{region}/agents/{agent}", RoleAdmin, 0, (*Server).remove},
 
 	{"GET", "/v1/purges", RoleViewer, 0, (*Server).purges},
 	{"POST", "/v1/purges", RoleOperator, maxBody, (*Server).runPurge},
@@ -77,7 +78,7 @@ func (s *Server) handler() http.Handler {
 // that does not exist.
 func unknown(mux *http.ServeMux) func(*Server, http.ResponseWriter, *request) error {
 	return func(_ *Server, w http.ResponseWriter, r *request) error {
-		for _, m := range []string{"GET", "POST", "PUT"} {
+		for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
 			probe := r.Clone(r.Context())
 			probe.Method = m
 			if _, pattern := mux.Handler(probe); pattern != "/v1/" {

@@ -101,7 +101,7 @@ func ask(t *testing.T, method, url, token, body string, headers ...string) (int,
 // refused, the role itself is let in, and no refused request reaches the controller.
 func TestRoles(t *testing.T) {
 	fake, url := serve(t, api.Config{})
-	fill := strings.NewReplacer("{digest}", wire.DigestOf(nil).String(), "{app}", "edge-proxy", "{command}", "pause", "{region}", "eu-west", "{agent}", "eu-west-1")
+	fill := strings.NewReplacer("{digest}", wire.DigestOf(nil).String(), "{app}", "edge-proxy", "{command}", "pause", "{region}", "eu-west", "{agent}", "nobody")
 	for _, rt := range api.Routes() {
 		path := url + fill.Replace(rt.Path)
 		if rt.Role == api.RoleNone {
@@ -212,6 +212,8 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/agents", `{"region":"eu-west","agent":"a"}`, 400, "key"},
 		{"POST", "/v1/agents", `{"region":"eu-west","agent":"a","key":"ed25519:zz"}`, 400, "key"},
 		{"PUT", "/v1/regions/eu-west/agents/nobody/drained", `{"drained":true}`, 404, ""},
+		{"DELETE", "/v1/regions/eu-west/agents/nobody", ``, 404, ""},
+		{"DELETE", "/v1/regions/EU/agents/nobody", ``, 400, "region"},
 		{"POST", "/v1/purges", `{"region":"eu-west","selectors":[]}`, 400, "selectors"},
 		{"POST", "/v1/purges", `{"region":"eu-west","selectors":["rubbish"]}`, 400, ""},
 		{"GET", "/v1/events?after=x", ``, 400, "after"},

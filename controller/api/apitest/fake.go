@@ -291,6 +291,20 @@ func (f *Fake) Drain(_ context.Context, region wire.Region, agent wire.AgentID, 
 	return err
 }
 
+func (f *Fake) Remove(_ context.Context, region wire.Region, agent wire.AgentID, by string) error {
+	_, err := locked(f, func() (struct{}, error) {
+		for i, a := range f.agents {
+			if a.Region == region && a.Agent == agent {
+				f.agents = slices.Delete(f.agents, i, i+1)
+				f.record(by, "remove", fmt.Sprintf("removed %s from %s", agent, region))
+				return struct{}{}, nil
+			}
+		}
+		return struct{}{}, fmt.Errorf("%w: no agent %s is enrolled in %s", controller.ErrNotFound, agent, region)
+	})
+	return err
+}
+
 func (f *Fake) Purges(_ context.Context, region wire.Region, _ wire.App) ([]controller.PurgeView, error) {
 	return locked(f, func() ([]controller.PurgeView, error) { return slices.Clone(f.purges), known(region) })
 }
