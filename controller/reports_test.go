@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -82,13 +83,38 @@ func TestReportsRefused(t *testing.T) {
 	}
 }
 
-// Reports that the bus kept are taken in when a controller begins to lead: it does not
-// wait for the next ones.
+// slowWants is a bus that answers what was ordered only when reports have come in, or
+// have had the time to.
+type slowWants struct {
+	wire.ControllerBus
+	taken chan struct{} // a value for every report that was taken or dropped
+}
+
+func (b slowWants) Reports(ctx context.Context, f func(wire.Region, wire.AgentID, []byte, time.Time)) error {
+	return b.ControllerBus.Reports(ctx, func(r wire.Region, a wire.AgentID, envelope []byte, at time.Time) {
+		f(r, a, envelope, at)
+		b.taken <- struct{}{}
+	})
+}
+
+func (b slowWants) Want(ctx context.Context, r wire.Region) ([]byte, error) {
+	select {
+	case <-b.taken:
+	case <-time.After(300 * time.Millisecond): // taken in right, they wait for this answer
+	}
+	return b.ControllerBus.Want(ctx, r)
+}
+
+// Reports that the bus kept are taken in when a controller begins to lead, however long
+// it takes to begin: it does not wait for the next ones.
 func TestReportsKept(t *testing.T) {
-	f := newFleet(t, spec{regions: one("a1", "a2"), beat: time.Hour})
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1"), beat: time.Hour})
 	d := f.drive()
 	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
 	must(t, d.stop())
+	f.agents["a1"].behave(behaviour{silent: true}) // an order would make it report again
+	f.spec.config = func(c *controller.Config) { c.Bus = slowWants{c.Bus, make(chan struct{}, 100)} }
 	d = f.launch("main", f.dir)
 	d.leads()
 	eventually(t, func() error {
