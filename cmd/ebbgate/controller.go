@@ -28,6 +28,10 @@ func newControllerCommand(c *cli) *cobra.Command {
 		Long: `Run the controller of a fleet: its API, and the NATS server embedded in it unless
 nats.servers names others. "controller init" makes all that it needs.
 
+In controller.yaml, origin_fetch (2s) is the longest that an answer may be on its way from
+the origin to a cache: every purge is repeated no sooner than that after the first. lost
+(30s) is how long an agent may be silent before it is unknown.
+
 The log goes to standard error. The API listens on loopback.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,7 +88,7 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	}
 	ctl, err := controller.New(controller.Config{
 		Dir: cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers,
-		Replicas: cfg.NATS.Replicas, Lost: time.Duration(cfg.Lost), Log: log,
+		Replicas: cfg.NATS.Replicas, Lost: time.Duration(cfg.Lost), OriginFetch: time.Duration(cfg.OriginFetch), Log: log,
 		Enroll: func(r wire.Region, a wire.AgentID) (e controller.Enrolment, err error) {
 			creds, err := keys.MintAgentCreds(a, r)
 			if err != nil {

@@ -25,15 +25,18 @@ import (
 
 // controllerConfig is controller.yaml. Relative paths are relative to the file.
 type controllerConfig struct {
-	Listen    string                       `yaml:"listen"` // of the API, host:port; default 127.0.0.1:7420
-	State     string                       `yaml:"state"`  // directory; default "state"
-	Keys      string                       `yaml:"keys"`   // directory of root.json and controller.key; default "."
-	Tokens    string                       `yaml:"tokens"` // token file; default "tokens"
-	NATS      natsConfig                   `yaml:"nats"`
-	Lost      wire.Duration                `yaml:"lost"` // an agent silent for this long is unknown; default 30s
-	Gossip    gossipConfig                 `yaml:"gossip"`
-	Providers map[string]providerConfig    `yaml:"providers"` // name → account
-	Regions   map[wire.Region]regionConfig `yaml:"regions"`
+	Listen string        `yaml:"listen"` // of the API, host:port; default 127.0.0.1:7420
+	State  string        `yaml:"state"`  // directory; default "state"
+	Keys   string        `yaml:"keys"`   // directory of root.json and controller.key; default "."
+	Tokens string        `yaml:"tokens"` // token file; default "tokens"
+	NATS   natsConfig    `yaml:"nats"`
+	Lost   wire.Duration `yaml:"lost"` // an agent silent for this long is unknown; default 30s
+	// OriginFetch is the longest that an answer may be on its way from the origin to a
+	// cache: the second purge comes no sooner than that after the first. Default 2s.
+	OriginFetch wire.Duration                `yaml:"origin_fetch"`
+	Gossip      gossipConfig                 `yaml:"gossip"`
+	Providers   map[string]providerConfig    `yaml:"providers"` // name → account
+	Regions     map[wire.Region]regionConfig `yaml:"regions"`
 
 	dir string // of the file
 }

@@ -71,7 +71,7 @@ func initController(dir string, fleet wire.Fleet, regions []string) error {
 	}
 	config := controllerConfig{
 		Listen: "127.0.0.1:7420", State: "state", Keys: ".", Tokens: "tokens",
-		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"}, Lost: wire.Duration(30 * time.Second),
+		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"}, Lost: wire.Duration(30 * time.Second), OriginFetch: wire.Duration(2 * time.Second),
 		Gossip:    gossipConfig{Key: "gossip.key", Seeds: map[wire.Region][]string{}},
 		Providers: map[string]providerConfig{}, Regions: map[wire.Region]regionConfig{},
 	}
