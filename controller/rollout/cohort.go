@@ -39,14 +39,15 @@ func (t *turn) widen(r wire.Region, tl tally) {
 	if last {
 		goal = tl.Live
 	}
-	if tl.InCohort < goal || last && rr.Next.Cohort.CutOff != wire.AllScores {
+	open := last && tl.Silent <= tl.tolerates(ro.Plan) // to whoever comes later
+	if tl.InCohort < goal || open && rr.Next.Cohort.CutOff != wire.AllScores {
 		if ro.Paused {
 			return
 		}
 		budget := ro.Plan.budget(len(steps), tl.serving)
 		room := min(budget-tl.InFlight, goal-tl.InCohort)
 		if room > 0 || tl.InCohort >= goal {
-			t.raise(r, tl, room, last, budget)
+			t.raise(r, tl, room, open, budget)
 		}
 		return
 	}
@@ -54,7 +55,7 @@ func (t *turn) widen(r wire.Region, tl tally) {
 		return
 	}
 	if last {
-		if tl.Silent <= tl.tolerates(ro.Plan) && tl.waiting == 0 {
+		if open && tl.waiting == 0 {
 			t.confirm(r, tl)
 		}
 		return
@@ -62,9 +63,9 @@ func (t *turn) widen(r wire.Region, tl tally) {
 	t.step(r, tl, steps)
 }
 
-// raise lifts the cut-off over the next agents in score order; room 0 with the last step:
-// over all, for agents yet to come.
-func (t *turn) raise(r wire.Region, tl tally, room int, last bool, budget int) {
+// raise lifts the cut-off over the next agents in score order and, with open, past the last
+// of them over all, for agents yet to come.
+func (t *turn) raise(r wire.Region, tl tally, room int, open bool, budget int) {
 	rr := t.s.Regions[r]
 	next := *rr.Next
 	var out []wire.Score // of live agents outside, ascending
@@ -84,7 +85,7 @@ func (t *turn) raise(r wire.Region, tl tally, room int, last bool, budget int) {
 	if room > 0 {
 		next.Cohort.CutOff = max(next.Cohort.CutOff, out[room-1])
 	}
-	if last && room == len(out) {
+	if open && room == len(out) {
 		next.Cohort.CutOff = wire.AllScores
 	}
 	rr.Next = &next

@@ -92,7 +92,7 @@ func (t *turn) backward(focus wire.Region) {
 			}
 			tl := t.s.tally(r)
 			t.hold(r, tl)
-			if t.s.Regions[r].Phase == PhaseReverting && t.s.Rollout.Halt == "" && tl.known && tl.waiting == 0 {
+			if t.s.Regions[r].Phase == PhaseReverting && t.s.Rollout.Halt == "" && tl.known && tl.waiting == 0 && t.s.hears(r) {
 				t.widen(r, tl)
 			}
 		}
@@ -100,6 +100,18 @@ func (t *turn) backward(focus wire.Region) {
 	if done {
 		t.end(ro.Ending)
 	}
+}
+
+// hears reports whether any agent of the region was heard of lately. On the way back agents
+// that fall silent make room for others; when all do, one after the other, it is rather we
+// who hear nothing, and whoever was told to switch may be about to.
+func (s State) hears(r wire.Region) bool {
+	for _, a := range s.View.Members[r].Agents {
+		if a.Report != nil && s.Now.Sub(a.Stored) <= s.lost()/2 {
+			return true
+		}
+	}
+	return false
 }
 
 // nextEpoch returns an epoch above all that was ever ordered or reported. Reports count
