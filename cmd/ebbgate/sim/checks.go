@@ -117,7 +117,7 @@ func (w *world) inFlight(began *node) {
 	if steps == 1 {
 		budget = min(budget, max(1, serving-1))
 	}
-	if c.state.View.Since.Add(2 * lost).After(w.now) {
+	if c.state.View.Since.Add(2*lost).After(w.now) || c.back.Add(lost).After(w.now) {
 		return // it has heard too little to be held to what it let go of
 	}
 	if flying > budget+p.MaxUnreachable.Floor(serving)+excused+w.checks.returned(w, began.region) {

@@ -52,6 +52,7 @@ type controller struct {
 	up, leading, cut bool
 	life             int
 	heard            time.Time // of the leader's last beat
+	back             time.Time // when it was last connected, after it was not
 	fence, term      uint64
 
 	state     rollout.State
@@ -102,7 +103,7 @@ func (c *controller) connect() {
 	if !c.cut {
 		return
 	}
-	c.cut = false
+	c.cut, c.back = false, c.w.now
 	if c.leading {
 		c.catchReports()
 		c.pump()
