@@ -369,10 +369,8 @@ func (w *world) settled() {
 }
 
 // excused reports whether the node will not run t whatever is ordered: it is bad there,
-// below its floor, pinned on the node, or the node runs something newer that could not be
-// taken back.
+// below its floor, or pinned on the node.
 func (n *node) excused(t wire.Target) bool {
 	_, bad := n.state.Forbids(t)
-	return bad || n.state.Floor.Compare(t.Version) > 0 || n.state.Pinned >= t.Epoch ||
-		n.state.Highest.Epoch > t.Epoch
+	return bad || n.state.Floor.Compare(t.Version) > 0 || n.state.Pinned >= t.Epoch
 }

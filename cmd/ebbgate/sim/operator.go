@@ -81,7 +81,7 @@ func (w *world) publish() wire.Target {
 	v := wire.Version(fmt.Sprintf("%d.0", len(w.catalog.targets)+1))
 	d := wire.DigestOf([]byte(v))
 	t := wire.Target{Digest: d, Version: v, Packs: []wire.PackRef{{Index: wire.DigestOf([]byte("pack " + v))}}}
-	if len(w.catalog.targets) > 2 && w.strikes(faultFloor, 3) {
+	if len(w.catalog.targets) > 1 && w.strikes(faultFloor, 2) {
 		w.catalog.floors[d] = w.catalog.targets[len(w.catalog.targets)-w.rnd.IntN(2)-1].Version
 	}
 	w.catalog.targets = append(w.catalog.targets, t)

@@ -53,6 +53,9 @@ func required() (all []string) {
 }
 
 func TestSeeds(t *testing.T) {
+	if testing.Short() {
+		*seeds = min(*seeds, 60)
+	}
 	total := make(map[string]int)
 	began, events := time.Now(), 0
 	for s := *firstSeed; s < *firstSeed+uint64(*seeds); s++ {
