@@ -51,6 +51,12 @@ func TestHistoryIsBounded(t *testing.T) {
 			if n != controller.KeptHistory {
 				return fmt.Errorf("the bus keeps %d past rollouts, want %d", n, controller.KeptHistory)
 			}
+			// The number alone is right for a moment before the newest have arrived.
+			for _, id := range started[1 : controller.KeptHistory+1] {
+				if len(journal[controller.HistoryKey(edge, id)]) == 0 {
+					return fmt.Errorf("the bus does not have rollout %s", id)
+				}
+			}
 			return nil
 		})
 	}
