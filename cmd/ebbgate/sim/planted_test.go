@@ -14,7 +14,7 @@ import (
 var planted = flag.Bool("planted", false, "also find the planted bugs; takes minutes")
 
 // within is how many seeds a planted bug may take.
-const within = "1500"
+const within = "300"
 
 // TestPlanted breaks one of the cores at a time, in a copy that only the compiler sees, and
 // holds the simulation to finding it.
