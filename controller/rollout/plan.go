@@ -31,7 +31,7 @@ const (
 type Plan struct {
 	Waves          []Wave        `json:"waves"`           // one after the other
 	MaxUnavailable Amount        `json:"max_unavailable"` // per region: agents that may switch at the same time; default 1
-	MaxUnreachable Amount        `json:"max_unreachable"` // per region: silent agents that may be left behind; default 0
+	MaxUnreachable Amount        `json:"max_unreachable"` // per region: silent agents that may be left behind, never all of them; default 0
 	MaxFailures    int           `json:"max_failures"`    // over the rollout: failed agents that are tolerated; default 0
 	Healthy        wire.Duration `json:"healthy"`         // how long an agent passes its probes before it confirms; default 10s
 	Soak           wire.Duration `json:"soak"`            // how long it is confirmed before it is last known good; default 5m

@@ -127,7 +127,9 @@ func one(b bool) int {
 }
 
 // tolerates reports how many silent agents may be left behind.
-func (tl tally) tolerates(p Plan) int { return p.MaxUnreachable.Floor(tl.serving) }
+func (tl tally) tolerates(p Plan) int {
+	return max(0, min(p.MaxUnreachable.Floor(tl.serving), tl.serving-1))
+}
 
 // inCohort reports whether the agent may switch. It compares the score kept for the
 // rollout's seed, which is the seed of every order of the rollout.
