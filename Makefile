@@ -27,8 +27,8 @@ test: servers build ## every test, on real servers where they can be had
 	$(GO) test -timeout 15m ./...
 
 .PHONY: race
-race: ## the same under the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+race: ## the tests under the race detector, without whole fleets
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 
 .PHONY: scenarios
 scenarios: ## the rollout engine's scenario files
