@@ -26,9 +26,10 @@ servers: ## install the servers the tests run against (Debian, as root)
 test: servers build ## every test, on real servers where they can be had
 	$(GO) test -timeout 15m ./...
 
+RACE ?= ./...
 .PHONY: race
-race: ## the tests under the race detector, without whole fleets
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+race: ## the tests under the race detector, without whole fleets; RACE=./pkg for less
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
 .PHONY: scenarios
 scenarios: ## the rollout engine's scenario files

@@ -53,6 +53,7 @@ func hear(t *testing.T, seed uint64) (heard []string, failed int) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // for the nil of the connection, which may come before or after the first order
 		for i := range 100 {
 			if err := c.PutWant(t.Context(), f, "eu", fmt.Appendf(nil, "%d", i)); err != nil {
 				failed++

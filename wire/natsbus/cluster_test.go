@@ -65,8 +65,9 @@ func TestClusterLosesOneServer(t *testing.T) {
 	}
 	heard := map[wire.AgentID]chan string{}
 	for id, a := range agents {
-		heard[id] = make(chan string, 1024)
-		stop, err := a.Notes(region, func(b []byte) { heard[id] <- string(b) })
+		orders := make(chan string, 1024)
+		heard[id] = orders
+		stop, err := a.Notes(region, func(b []byte) { orders <- string(b) })
 		must(t, err)
 		defer stop()
 	}
