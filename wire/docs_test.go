@@ -70,8 +70,8 @@ func goodDesired() *Desired {
 
 func goodReport() *Report {
 	return &Report{Fleet: "prod", Region: "eu-west", Agent: "node-a", Incarnation: 3, Sequence: 9, At: noon, Build: "0.1.0", Desired: 42,
-		Apps: map[App]AppReport{"edge-proxy": {Plane: "nginx/1.22.1",
-			Running: &Running{Epoch: 16, Digest: digest("old"), Version: "1.3.9", State: StateCommitted, Since: noon, Evidence: "eu-west-16 on 4 connections"},
+		Apps: map[App]AppReport{"edge-proxy": {Plane: "nginx/1.28.0", Traits: []string{TraitDropFree},
+			Running: &Running{Epoch: 16, Digest: digest("old"), Version: "1.3.9", State: StateCommitted, Since: noon, Evidence: "eu-west-16 on 4 connections", Crashes: 1},
 			Next:    &Progress{Epoch: 17, Digest: digest("new"), Version: "1.4.0", State: StateFailed, Error: "nginx -t: unknown directive"},
 			LKG:     digest("old"), Bad: []Digest{digest("new")}}},
 		Refused: map[string]uint64{"desired": 2}, Members: []AgentID{"node-a", "node-b"}}

@@ -9,6 +9,9 @@ import (
 // MaxReport bounds a report with its signature.
 const MaxReport = 64 << 10
 
+// MaxCrashes is the highest count of crashes a report carries; it stands for any above.
+const MaxCrashes = 1000
+
 // Report is the whole state of an agent. Each one replaces the one before it: a lost
 // report costs nothing once the next arrives.
 type Report struct {
@@ -28,11 +31,18 @@ type Report struct {
 // AppReport is the state of one app on a node.
 type AppReport struct {
 	Plane   string    `json:"plane"`             // data plane: driver and version, "nginx/1.22.1"
+	Traits  []string  `json:"traits,omitempty"`  // what the data plane declares of itself, tokens in ascending order
 	Running *Running  `json:"running,omitempty"` // what the node serves; nil: nothing yet
 	Next    *Progress `json:"next,omitempty"`    // how far the newest order has come
 	LKG     Digest    `json:"lkg,omitzero"`      // last known good
 	Bad     []Digest  `json:"bad,omitempty"`     // bundles this node refuses to activate
 }
+
+// The traits of a data plane. A reader passes over those it does not know.
+const (
+	TraitArms     = "arms"      // it preloads a release before the switch
+	TraitDropFree = "drop-free" // a switch loses no request
+)
 
 // State is how far a release has come on a node.
 type State string
@@ -58,7 +68,8 @@ type Running struct {
 	State    State     `json:"state"` // active, confirmed or committed
 	Since    time.Time `json:"since"` // when it was activated
 	Evidence string    `json:"evidence,omitempty"`
-	Error    string    `json:"error,omitempty"` // why it is not healthy now; empty: healthy
+	Error    string    `json:"error,omitempty"`   // why it is not healthy now; empty: healthy
+	Crashes  int       `json:"crashes,omitempty"` // of the agent, soon after the activation of this release; 0..MaxCrashes
 }
 
 // Progress is how far an order has come on a node that does not run it (yet).
@@ -98,6 +109,12 @@ func (r *Report) Validate() error {
 		c.token("apps", string(app))
 		a, field := r.Apps[app], "apps."+string(app)
 		c.that(len(a.Plane) <= 128 && printable(a.Plane), field+".plane", "is not a printable text of at most 128 bytes")
+		c.that(len(a.Traits) <= 16, field+".traits", "has %d entries, at most 16 are allowed", len(a.Traits))
+		for i, trait := range a.Traits {
+			at := fmt.Sprintf("%s.traits[%d]", field, i)
+			c.token(at, trait)
+			c.that(i == 0 || a.Traits[i-1] < trait, at, "is not above the one before")
+		}
 		c.that(len(a.Bad) <= 64, field+".bad", "has %d entries, at most 64 are allowed", len(a.Bad))
 		if p := a.Running; p != nil {
 			switch p.State {
@@ -106,6 +123,7 @@ func (r *Report) Validate() error {
 				c.fail(field+".running.state", "is %q", p.State)
 			}
 			c.that(p.Epoch > 0 && !p.Digest.IsZero(), field+".running", "names no release")
+			c.that(0 <= p.Crashes && p.Crashes <= MaxCrashes, field+".running.crashes", "is %d, allowed are 0 to %d", p.Crashes, MaxCrashes)
 		}
 		if p := a.Next; p != nil {
 			switch p.State {
