@@ -28,7 +28,7 @@ func (w *app) arm(ctx context.Context, t wire.Target) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot arm %s %s: %w", w.name, t.Version, err)
-		w.failed[t.Digest] = failure{t.Epoch, err.Error(), true}
+		w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: true}
 		return err
 	}
 	w.armed = t.Digest

@@ -29,15 +29,15 @@ type app struct {
 	state   plan.State
 	staged  map[wire.Digest]bool
 	armed   wire.Digest
-	drift   string                  // how the data plane differs from the state
-	sick    string                  // why the running release is not healthy
-	fails   int                     // looks at the running release that failed in a row
-	looked  time.Time               // when it was last looked at
-	delays  map[string]*delay       // step → when it may be tried again
-	failed  map[wire.Digest]failure // why a bundle could not be staged or armed
-	bundles map[wire.Digest]*bundle // parts of manifests
-	proven  bool                    // a release was read back since the agent started
-	proof   string                  // evidence of the last confirmation
+	drift   string                       // how the data plane differs from the state
+	sick    string                       // why the running release is not healthy
+	fails   int                          // looks at the running release that failed in a row
+	looked  time.Time                    // when it was last looked at
+	delays  map[string]*delay            // step → when it may be tried again
+	failed  map[wire.Digest]plan.Failure // why a bundle could not be staged or armed
+	bundles map[wire.Digest]*bundle      // parts of manifests
+	proven  bool                         // a release was read back since the agent started
+	proof   string                       // evidence of the last confirmation
 
 	wake chan struct{}   // an order arrived
 	undo chan chan error // somebody on the node asks to roll back
@@ -53,18 +53,11 @@ type delay struct {
 	until time.Time
 }
 
-// failure is why a bundle is not further than it is.
-type failure struct {
-	epoch     wire.Epoch
-	err       string
-	permanent bool // trying again without another order will hardly help
-}
-
 func newApp(a *Agent, name wire.App, rel *release.Store, plane dataplane.Driver) *app {
 	return &app{
 		a: a, name: name, rel: rel, plane: plane, log: a.cfg.Logger.With("app", name),
 		staged: make(map[wire.Digest]bool), delays: make(map[string]*delay),
-		failed: make(map[wire.Digest]failure), bundles: make(map[wire.Digest]*bundle),
+		failed: make(map[wire.Digest]plan.Failure), bundles: make(map[wire.Digest]*bundle),
 		wake: make(chan struct{}, 1), undo: make(chan chan error, 1),
 	}
 }

@@ -46,7 +46,7 @@ func (w *app) stage(ctx context.Context, t wire.Target) error {
 	case errors.Is(err, errSuperseded), errors.Is(err, release.ErrSync), ctx.Err() != nil:
 	default:
 		err = fmt.Errorf("cannot stage %s %s: %w", w.name, t.Version, err)
-		w.failed[t.Digest] = failure{t.Epoch, err.Error(), !passing(err)}
+		w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: !passing(err)}
 		if refusal(err) {
 			w.a.orders.refuse(err)
 		}

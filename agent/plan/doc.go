@@ -10,5 +10,5 @@
 // [State] is what a node remembers of an app, durably; its methods are the only way from
 // one state to the next. [Steps] reads an order and a state and says what to do. The shell
 // carries out the first step that is not a wait or a refusal, writes the state down, and
-// asks again.
+// asks again. [Report] says how far the app is.
 package plan

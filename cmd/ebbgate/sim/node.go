@@ -285,77 +285,23 @@ func (n *node) send() {
 	})
 }
 
-// render makes the report that is sent next, as the agent's own view does.
+// render makes the report that is sent next.
 func (n *node) render(steps []plan.Step) {
-	v := wire.AppReport{Plane: "sim/1", Running: n.running(), Next: n.progress(steps)}
-	if lkg := n.state.LKG(); lkg != nil {
-		v.LKG = lkg.Digest
-	}
+	v := n.report(steps)
+	v.Plane = "sim/1"
 	if !sameReport(n.view, v) {
 		n.view = v
 		n.changed()
 	}
 }
 
-func (n *node) running() *wire.Running {
-	st := &n.state
-	if sw := st.Switch; sw != nil && !sw.Live.IsZero() {
-		return &wire.Running{Epoch: sw.To.Epoch, Digest: sw.To.Digest, Version: sw.To.Version, State: wire.StateActive, Since: sw.Live}
+func (n *node) report(steps []plan.Step) wire.AppReport {
+	failed := make(map[wire.Digest]plan.Failure, len(n.failed))
+	for d, f := range n.failed {
+		failed[d] = plan.Failure{Why: f.err, Permanent: f.permanent}
 	}
-	r := st.Running
-	if r == nil {
-		return nil
-	}
-	run := &wire.Running{Epoch: r.Epoch, Digest: r.Digest, Version: r.Version, State: wire.StateConfirmed, Since: st.Since, Error: n.sick}
-	switch {
-	case !n.proven:
-		run.State = wire.StateActive
-	case st.Committed:
-		run.State = wire.StateCommitted
-	}
-	if st.Back != nil {
-		run.Error = "going back: " + st.Back.Reason
-	}
-	return run
-}
-
-func (n *node) progress(steps []plan.Step) *wire.Progress {
-	st, order := &n.state, n.order()
-	if sw := st.Switch; sw != nil {
-		if sw.Live.IsZero() {
-			return &wire.Progress{Epoch: sw.To.Epoch, Digest: sw.To.Digest, Version: sw.To.Version, State: wire.StateSwitching}
-		}
-		return nil
-	}
-	t := order.Base
-	if order.Next != nil {
-		t = &order.Next.Target
-	}
-	if t == nil || st.Running != nil && st.Running.Epoch >= t.Epoch {
-		return nil
-	}
-	p := &wire.Progress{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, State: wire.StateStaging}
-	f, failed := n.failed[t.Digest]
-	switch mark, bad := st.Forbids(*t); {
-	case bad && st.Back != nil:
-		p.State, p.Error = wire.StateSwitching, mark.Reason
-	case bad:
-		p.State, p.Error = mark.State, mark.Reason
-	case failed && f.permanent:
-		p.State, p.Error = wire.StateFailed, f.err
-	case n.armed == t.Digest:
-		p.State = wire.StateArmed
-	case n.releases[t.Digest]:
-		p.State = wire.StateStaged
-	case failed:
-		p.Error = f.err
-	}
-	for _, s := range steps {
-		if s.Kind == plan.Refuse && s.Target.Epoch == t.Epoch && p.Error == "" {
-			p.State, p.Error = wire.StateFailed, s.Reason
-		}
-	}
-	return p
+	local := plan.Local{State: n.state, Agent: n.id, Staged: n.releases, Armed: n.armed, Drift: n.drift, Sick: n.sick}
+	return plan.Report(n.order(), local, plan.Sight{Proven: n.proven, Failed: failed}, steps)
 }
 
 // sameReport compares what is pointed to.
