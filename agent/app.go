@@ -39,8 +39,9 @@ type app struct {
 	proven  bool                         // a release was read back since the agent started
 	proof   string                       // evidence of the last confirmation
 
-	wake chan struct{}   // an order arrived
-	undo chan chan error // somebody on the node asks to roll back
+	known chan struct{}   // closed when the state has been read: there is something to report
+	wake  chan struct{}   // an order arrived
+	undo  chan chan error // somebody on the node asks to roll back
 
 	mu   sync.Mutex // guards view and says
 	view wire.AppReport
@@ -58,7 +59,7 @@ func newApp(a *Agent, name wire.App, rel *release.Store, plane dataplane.Driver)
 		a: a, name: name, rel: rel, plane: plane, log: a.cfg.Logger.With("app", name),
 		staged: make(map[wire.Digest]bool), delays: make(map[string]*delay),
 		failed: make(map[wire.Digest]plan.Failure), bundles: make(map[wire.Digest]*bundle),
-		wake: make(chan struct{}, 1), undo: make(chan chan error, 1),
+		known: make(chan struct{}), wake: make(chan struct{}, 1), undo: make(chan chan error, 1),
 	}
 }
 

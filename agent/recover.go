@@ -36,6 +36,8 @@ func (w *app) recover() error {
 			w.staged[d] = true
 		}
 	}
+	w.showNow()
+	close(w.known)
 	for _, r := range w.vital() {
 		if err := w.whole(r.Digest); err != nil {
 			w.log.Error("release is not whole", "version", r.Version, "err", err)

@@ -36,6 +36,13 @@ func newReporter(a *Agent) *reporter {
 func (r *reporter) changed() { poke(r.dirty) }
 
 func (r *reporter) run(ctx context.Context) error {
+	for _, w := range r.a.apps {
+		select {
+		case <-w.known: // before, the report would say that the node serves nothing
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	wait := time.Duration(0)
 	for {
 		if !r.pause(ctx, wait) {
