@@ -266,6 +266,47 @@ func TestKillAtEveryPoint(t *testing.T) {
 	}
 }
 
+// TestCrashesAreReported kills the agent soon after an activation. The controller is told
+// how often, for as long as the node serves that release; an orderly end is no crash.
+func TestCrashesAreReported(t *testing.T) {
+	scene := crashScenes[0]
+	f, b, _, _ := scene.prepare(t)
+	reports := func(want int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("a report of %d crashes", want), func() bool {
+			r := f.lastReport(b)
+			if r == nil {
+				return false
+			}
+			run := r.Apps[testApp].Running
+			if run == nil {
+				t.Fatal("a report says that the node serves nothing")
+			}
+			return run.State == wire.StateConfirmed && run.Crashes == want
+		})
+		check(t, os.Remove(f.path("bus", "report")))
+	}
+	check(t, os.Remove(f.path("bus", "report")))
+	cmd := f.start(child{})
+	scene.settled(f, b, 20*time.Second)
+	if traits, want := f.lastReport(b).Apps[testApp].Traits, []string{wire.TraitArms, wire.TraitDropFree}; !slices.Equal(traits, want) {
+		t.Errorf("the builtin data plane declares %q, want %q", traits, want)
+	}
+	reports(0)
+	for crashes := 1; crashes <= 2; crashes++ {
+		check(t, cmd.Process.Kill())
+		cmd.Wait()
+		os.Remove(f.path("bus", "report")) // what the dead one said
+		cmd = f.start(child{})
+		reports(crashes)
+	}
+	end(t, cmd)
+	os.Remove(f.path("bus", "report"))
+	cmd = f.start(child{})
+	reports(2)
+	end(t, cmd)
+}
+
 // TestCrashLoop kills the agent again and again soon after an activation, without a
 // network. The next start must serve the last known good release, and the bundle must
 // stay marked.

@@ -19,7 +19,7 @@ func (w *app) recover() error {
 		return err
 	}
 	w.state = st
-	if crashes := st.Crashes; crashes > 0 || !w.a.clean || st.Switch != nil {
+	if !w.a.clean || st.Switch != nil {
 		err := w.change("started", func(s *plan.State) { s.Started(time.Now(), w.a.clean, plan.CrashWindow) })
 		if errors.Is(err, release.ErrFull) {
 			w.log.Warn("a crash could not be counted", "err", err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,21 @@ func (p *plane) mustServe(t *testing.T, d Driver, want string) {
 	if got != want {
 		t.Fatalf("serves %q, want %q", got, want)
 	}
+}
+
+// TestDeclaredTraits holds what a report says of each data plane. Of nginx it depends on
+// the version.
+func TestDeclaredTraits(t *testing.T) {
+	eachPlane(t, func(t *testing.T, p *plane) {
+		traits := p.open(t).Traits()
+		want := map[Kind][]string{KindBuiltin: {wire.TraitArms, wire.TraitDropFree}}[p.cfg.Kind]
+		if p.cfg.Kind == KindNginx && wire.Version(traits.Version).Compare("1.27.4") >= 0 {
+			want = []string{wire.TraitDropFree}
+		}
+		if got := traits.Declared(); !slices.Equal(got, want) {
+			t.Errorf("%s declares %q, want %q", traits, got, want)
+		}
+	})
 }
 
 func TestSwitchAndRevert(t *testing.T) {

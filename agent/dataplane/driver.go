@@ -51,6 +51,17 @@ func (t Traits) String() string {
 	return t.Name + "/" + t.Version
 }
 
+// Declared returns the traits as a report names them, in ascending order.
+func (t Traits) Declared() (names []string) {
+	if t.Arms {
+		names = append(names, wire.TraitArms)
+	}
+	if t.DropFree {
+		names = append(names, wire.TraitDropFree)
+	}
+	return names
+}
+
 // Driver makes one kind of server software serve a release. It serves one app.
 //
 // The caller owns the order of side effects: it has switched the app's `current` link

@@ -32,7 +32,7 @@ func Report(o wire.Order, l Local, s Sight, steps []Step) wire.AppReport {
 func (l *Local) running(s Sight) *wire.Running {
 	if sw := l.Switch; sw != nil && !sw.Live.IsZero() {
 		return &wire.Running{Epoch: sw.To.Epoch, Digest: sw.To.Digest, Version: sw.To.Version,
-			State: wire.StateActive, Since: sw.Live.UTC(), Evidence: wire.Clip(s.Proof)}
+			State: wire.StateActive, Since: sw.Live.UTC(), Evidence: wire.Clip(s.Proof), Crashes: min(l.Crashes, wire.MaxCrashes)}
 	}
 	r := l.Running
 	if r == nil {
@@ -40,6 +40,9 @@ func (l *Local) running(s Sight) *wire.Running {
 	}
 	run := &wire.Running{Epoch: r.Epoch, Digest: r.Digest, Version: r.Version, State: wire.StateConfirmed,
 		Since: l.Since.UTC(), Evidence: wire.Clip(s.Proof), Error: wire.Clip(l.Sick)}
+	if l.Switch == nil { // else they count against what it switches to
+		run.Crashes = min(l.Crashes, wire.MaxCrashes)
+	}
 	switch {
 	case !s.Proven:
 		run.State = wire.StateActive // since the agent started nobody has read it back

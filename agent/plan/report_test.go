@@ -23,7 +23,7 @@ func TestReport(t *testing.T) {
 		order wire.Order
 		local Local
 		sight Sight
-		run   string // epoch, state, error
+		run   string // epoch, state, error, crashes
 		next  string
 	}{
 		{"nothing runs, nothing ordered", wire.Order{}, Local{}, Sight{}, "", ""},
@@ -31,6 +31,8 @@ func TestReport(t *testing.T) {
 		{"not soaked", wire.Order{}, running(func(l *Local) { l.Committed = false }), Sight{Proven: true}, "3 confirmed", ""},
 		{"not read back since the start", wire.Order{}, running(), Sight{}, "3 active", ""},
 		{"sick", wire.Order{}, running(func(l *Local) { l.Sick = "500" }), Sight{Proven: true}, "3 committed: 500", ""},
+		{"crashed", wire.Order{}, running(func(l *Local) { l.Crashes = 2 }), Sight{Proven: true}, "3 committed, crashes 2", ""},
+		{"crashed more than a report can say", wire.Order{}, running(func(l *Local) { l.Crashes = 5000 }), Sight{Proven: true}, "3 committed, crashes 1000", ""},
 		{"runs what is ordered", wire.Order{Next: next(tgt(3, a, "3"))}, running(), Sight{Proven: true}, "3 committed", ""},
 		{"must converge", wire.Order{Base: base(tgt(4, b, "4"))}, running(), Sight{Proven: true}, "3 committed", "4 staged"},
 
@@ -41,6 +43,8 @@ func TestReport(t *testing.T) {
 		{"armed", ordered, running(func(l *Local) { l.Armed = b }), Sight{Proven: true}, "3 committed", "4 armed"},
 		{"refused", ordered, running(func(l *Local) { l.Floor = "5" }), Sight{Proven: true}, "3 committed", "4 failed: version 4 is below the floor 5"},
 		{"switching", ordered, running(begun(time.Time{})), Sight{Proven: true}, "3 committed", "4 switching"},
+		{"crashed in the switch", ordered, running(begun(time.Time{}), func(l *Local) { l.Crashes = 1 }), Sight{Proven: true}, "3 committed", "4 switching"},
+		{"switched after a crash", ordered, running(begun(t0), func(l *Local) { l.Crashes = 1 }), Sight{Proven: true}, "4 active, crashes 1", ""},
 		{"switched", ordered, running(begun(t0)), Sight{Proven: true}, "4 active", ""},
 		{"going back", ordered, running(begun(t0), func(l *Local) { l.Fail(t0, "probe") }), Sight{Proven: true}, "3 committed: going back: probe", "4 switching: probe"},
 		{"back", ordered, running(begun(t0), func(l *Local) { l.Fail(t0, "probe"); l.Returned(t0) }), Sight{Proven: true}, "3 committed", "4 reverted: probe"},
@@ -50,7 +54,9 @@ func TestReport(t *testing.T) {
 			r := Report(tc.order, tc.local, tc.sight, Steps(tc.order, tc.local, t0))
 			var run, next string
 			if p := r.Running; p != nil {
-				run = said(p.Epoch, p.State, p.Error)
+				if run = said(p.Epoch, p.State, p.Error); p.Crashes > 0 {
+					run += fmt.Sprintf(", crashes %d", p.Crashes)
+				}
 			}
 			if p := r.Next; p != nil {
 				next = said(p.Epoch, p.State, p.Error)

@@ -338,11 +338,9 @@ func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 			s.Switch.Attempt-- // an orderly end in the middle is no failed attempt
 		}
 	}
-	if clean || at.IsZero() || now.Sub(at) > window {
-		s.Crashes = 0
-		return
+	if !clean && !at.IsZero() && now.Sub(at) <= window {
+		s.Crashes++
 	}
-	s.Crashes++
 }
 
 // Forbids returns the mark that forbids t, if there is one.

@@ -43,15 +43,14 @@ func TestStarted(t *testing.T) {
 			t.Fatalf("%d crashes, want %d", s.Crashes, i)
 		}
 	}
-	for name, f := range map[string]func(*State){
-		"clean": func(s *State) { s.Started(t0, true, CrashWindow) },
-		"late":  func(s *State) { s.Started(t0.Add(time.Hour), false, CrashWindow) },
-	} {
-		if c := s.Clone(); true {
-			if f(&c); c.Crashes != 0 {
-				t.Errorf("%s: %d crashes", name, c.Crashes)
-			}
-		}
+	// Neither counts, and neither makes undone what was counted.
+	s.Started(t0, true, CrashWindow)
+	s.Started(t0.Add(time.Hour), false, CrashWindow)
+	if s.Crashes != 3 {
+		t.Errorf("%d crashes after an orderly end and a late one, want 3", s.Crashes)
+	}
+	if s.Begin(*rel(2, a, "1"), t0); s.Crashes != 0 {
+		t.Errorf("%d crashes count against the next activation", s.Crashes)
 	}
 }
 
