@@ -25,6 +25,12 @@ func kindOf(e Event) string {
 		return "pause"
 	case Resume:
 		return "resume"
+	case Approve:
+		return "approve"
+	case Promote:
+		return "promote"
+	case Measured:
+		return "measured"
 	case Abort:
 		return "abort"
 	case Undo:
@@ -70,6 +76,12 @@ func DecodeEvent(data []byte) (Event, error) {
 		return decodeAs[Pause](ee.Event)
 	case "resume":
 		return decodeAs[Resume](ee.Event)
+	case "approve":
+		return decodeAs[Approve](ee.Event)
+	case "promote":
+		return decodeAs[Promote](ee.Event)
+	case "measured":
+		return decodeAs[Measured](ee.Event)
 	case "abort":
 		return decodeAs[Abort](ee.Event)
 	case "undo":

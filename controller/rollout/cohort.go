@@ -4,26 +4,37 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// steps returns how the region widens: a revert and a rolling wave in one step, which the
+// steps returns how the region widens: forward by its wave's steps, back in one, which the
 // budget alone divides.
 func (rr RegionRecord) steps(w Wave) []PlanStep {
-	if rr.Phase == PhaseActivating && w.Strategy == StrategyCanary {
-		return w.Steps
+	if rr.Phase == PhaseActivating {
+		return w.steps()
 	}
-	return []PlanStep{{Activate: Share(100)}}
+	return Wave{}.steps()
 }
 
-// budget is how many agents may be in flight. Without steps it is never a whole region,
-// whatever the plan's number is.
-func (p Plan) budget(steps, serving int) int {
-	n := max(1, p.MaxUnavailable.Floor(serving))
-	if steps == 1 {
+// Budget returns how many agents of the region may be in flight. Without steps it is never
+// a whole region, whatever the plan's number is, but where every agent of a blue-green
+// region has armed the release; in an emergency it is at most half.
+func (s State) Budget(r wire.Region) int {
+	ro, rr := s.Rollout, s.Regions[r]
+	w := ro.Plan.waveOf(r)
+	serving := s.tally(r).serving
+	n := max(1, ro.Plan.MaxUnavailable.Floor(serving))
+	if len(rr.steps(w)) == 1 {
 		n = min(n, max(1, serving-1))
+	}
+	if rr.Phase == PhaseActivating && w.Strategy == StrategyBlueGreen {
+		n = serving
+	}
+	if ro.Glass != nil {
+		n = min(n, max(1, serving/2))
 	}
 	return n
 }
@@ -32,22 +43,27 @@ func (p Plan) budget(steps, serving int) int {
 // budget allow, and asks for the purge when the last has confirmed.
 func (t *turn) widen(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
-	w := ro.Plan.waveOf(r)
-	steps := rr.steps(w)
+	steps := rr.steps(ro.Plan.waveOf(r))
 	last := rr.Step == len(steps)-1
 	goal := min(steps[rr.Step].Activate.Ceil(tl.serving), tl.Live)
 	if last {
 		goal = tl.Live
 	}
+	budget := t.s.Budget(r)
 	open := last && tl.Silent <= tl.tolerates(ro.Plan) // to whoever comes later
 	if tl.InCohort < goal || open && rr.Next.Cohort.CutOff != wire.AllScores {
 		if ro.Paused {
 			return
 		}
-		budget := ro.Plan.budget(len(steps), tl.serving)
 		room := min(budget-tl.InFlight, goal-tl.InCohort)
 		if room > 0 || tl.InCohort >= goal {
 			t.raise(r, tl, room, open, budget)
+		}
+		return
+	}
+	if kinds := t.s.uncovered(r); rr.Step == 0 && !last && len(kinds) > 0 {
+		if room := min(budget-tl.InFlight, len(kinds)); room > 0 && !ro.Paused {
+			t.name(r, tl, kinds[:room])
 		}
 		return
 	}
@@ -61,6 +77,59 @@ func (t *turn) widen(r wire.Region, tl tally) {
 		return
 	}
 	t.step(r, tl, steps)
+}
+
+// maxKinds bounds how many agents join a first cohort by name.
+const maxKinds = 64
+
+// uncovered returns an agent, the lowest by score, of each kind that the region's live
+// agents are of and none in its cohort is: a kind is a version of the agent and of the data
+// plane. What breaks one kind only has to show before the rest of it switches.
+func (s State) uncovered(r wire.Region) []*Agent {
+	type kind struct{ build, plane string }
+	rr := s.Regions[r]
+	covered := make(map[kind]bool)
+	var others []*Agent
+	for _, a := range s.View.Members[r].Agents {
+		if a.Drained || s.presence(a) != live {
+			continue
+		}
+		if inCohort(rr, a) {
+			covered[kind{a.Build, a.Report.Plane}] = true
+		} else {
+			others = append(others, a)
+		}
+	}
+	slices.SortFunc(others, func(a, b *Agent) int { return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.ID, b.ID)) })
+	var first []*Agent
+	for _, a := range others {
+		k := kind{a.Build, a.Report.Plane}
+		if !covered[k] {
+			covered[k] = true
+			first = append(first, a)
+		}
+	}
+	return first[:min(len(first), max(0, maxKinds-len(rr.Next.Cohort.Named)))]
+}
+
+// name lets agents switch by name, each for its kind.
+func (t *turn) name(r wire.Region, tl tally, more []*Agent) {
+	rr := t.s.Regions[r]
+	next := *rr.Next
+	next.Cohort.Named = slices.Clone(next.Cohort.Named)
+	inputs := countInputs(tl)
+	var kinds []string
+	for _, a := range more {
+		next.Cohort.Named = append(next.Cohort.Named, a.ID)
+		kinds = append(kinds, fmt.Sprintf("%s (%s on %s)", a.ID, cmp.Or(a.Build, "an unknown build"), cmp.Or(a.Report.Plane, "an unknown data plane")))
+	}
+	slices.Sort(next.Cohort.Named)
+	rr.Next, rr.NamedAt = &next, t.s.Now
+	t.issue(&rr)
+	t.set(r, rr)
+	list := strings.Join(kinds, ", ")
+	inputs["named"] = wire.Clip(list)
+	t.decide(KindWiden, r, inputs, "the first cohort of %s has to cover every kind of agent: %s may switch, too", r, list)
 }
 
 // raise lifts the cut-off over the next agents in score order and, with open, past the last
@@ -117,20 +186,23 @@ func climb(ladder []Rung, lowest wire.Score, rung Rung) []Rung {
 	return ladder
 }
 
-// step ends a step of a canary once it is confirmed and baked.
+// step ends a step once it is confirmed and baked, its gates pass and it is approved.
 func (t *turn) step(r wire.Region, tl tally, steps []PlanStep) {
 	rr := t.s.Regions[r]
-	bake := steps[rr.Step].Bake
 	if rr.Times.StepDone.IsZero() {
 		rr.Times.StepDone = t.s.Now
 		t.set(r, rr)
-		t.decide(KindStep, r, countInputs(tl), "step %d of %d in %s is confirmed by %d agents; baking %s", rr.Step+1, len(steps), r, tl.Confirmed, bake)
+		over, _ := t.s.baked(r)
+		t.decide(KindStep, r, countInputs(tl), "step %d of %d in %s is confirmed by %d agents; baking %s", rr.Step+1, len(steps), r, tl.Confirmed, wire.Duration(over.Sub(t.s.Now)))
 	}
-	if t.s.Rollout.Paused || t.s.Now.Before(rr.Times.StepDone.Add(bake.Std())) {
+	if t.s.Rollout.Paused || !t.s.goesOn(r) {
 		return
 	}
+	t.tellGates(r, fmt.Sprintf("step %d", rr.Step+1))
+	rr = t.s.Regions[r]
 	rr.Step++
 	rr.Times.StepDone = time.Time{}
+	rr.Approvals, rr.Waived = nil, ""
 	t.set(r, rr)
 }
 
@@ -140,14 +212,37 @@ func (t *turn) confirm(r wire.Region, tl tally) {
 	rr := t.s.Regions[r]
 	rr.Times.Confirmed = t.s.Now
 	if rr.Phase == PhaseActivating {
-		rr.Phase = PhasePurging
+		rr.Phase, rr.Approvals, rr.Waived = PhasePurging, nil, ""
 	} else {
 		rr.Phase = PhaseRepurging
 	}
 	t.set(r, rr)
 	inputs := countInputs(tl)
+	if skew, ok := t.s.skew(r); ok {
+		inputs["skew"] = skew.String()
+	}
 	t.decide(KindConfirm, r, inputs, "%d of %d serving agents of %s confirmed %s; left behind: %d silent, %d failed", tl.Confirmed, tl.serving, r, rr.Next.Version, tl.Silent, tl.Failed)
 	t.requestPurge(r, "every activation is followed by a purge")
+}
+
+// skew returns how far apart, by their own clocks, the first and the last agent switched to
+// the region's epoch.
+func (s State) skew(r wire.Region) (time.Duration, bool) {
+	m := s.View.Members[r]
+	if m == nil {
+		return 0, false
+	}
+	var first, last time.Time
+	for _, a := range m.Agents {
+		if a.Drained || !switched(a, s.Regions[r].epoch()) || a.Report.Running.Since.IsZero() {
+			continue
+		}
+		if at := a.Report.Running.Since; first.IsZero() || at.Before(first) {
+			first = at
+		}
+		last = later(last, a.Report.Running.Since)
+	}
+	return last.Sub(first), !first.IsZero()
 }
 
 // issue stamps an activation order: it is valid for two deadlines.
@@ -171,14 +266,4 @@ func (t *turn) refresh(r wire.Region) {
 	rr.Next = &next
 	t.issue(&rr)
 	t.set(r, rr)
-}
-
-// waveOf returns the wave of the region.
-func (p Plan) waveOf(r wire.Region) Wave {
-	for _, w := range p.Waves {
-		if slices.Contains(w.Regions, r) {
-			return w
-		}
-	}
-	return Wave{}
 }

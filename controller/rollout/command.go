@@ -16,10 +16,12 @@ var (
 	ErrMoved     = errors.New("the app has moved on")
 	ErrUndo      = errors.New("nothing to undo")
 	ErrStatus    = errors.New("not in this status")
+
+	ErrQuarantine = errors.New("in quarantine")
 )
 
-// Check reports why a command ([Start], [Pause], [Resume], [Abort], [Undo]) cannot be taken
-// in s; nil for every other event. Step ignores a command that Check refuses, so ask first.
+// Check reports why a command ([Start], [Pause], [Resume], [Approve], [Promote], [Abort],
+// [Undo]) cannot be taken in s; nil for every other event. Step ignores a command that Check refuses, so ask first.
 func Check(s State, e Event) error {
 	ro := s.active()
 	switch e := e.(type) {
@@ -37,9 +39,13 @@ func Check(s State, e Event) error {
 		if ro == nil && len(failed) == 0 {
 			return s.refuse("resume", ErrNotActive, "")
 		}
-		if ro != nil && !ro.Paused && ro.Halt == "" && len(failed) == 0 {
+		if ro != nil && !ro.Paused && ro.Halt == "" && len(failed) == 0 && !s.missesAny() {
 			return s.refuse("resume", ErrStatus, fmt.Sprintf("rollout %s is %s and waits for no operator", ro.ID, ro.Status))
 		}
+	case Approve:
+		return s.checkApprove(e)
+	case Promote:
+		return s.checkPromote()
 	case Abort:
 		if ro == nil {
 			return s.refuse("abort", ErrNotActive, "")
@@ -80,8 +86,19 @@ func checkID(doc, id, seed string) error {
 }
 
 func (s State) checkStart(e Start) error {
-	if ro := s.active(); ro != nil {
-		return s.refuse("start", ErrActive, fmt.Sprintf("rollout %s is %s", ro.ID, ro.Status))
+	if err := s.checkSupersede(e); err != nil {
+		return err
+	}
+	if err := s.checkQuarantine(e); err != nil {
+		return err
+	}
+	if em := e.Emergency; em != nil {
+		if em.Reason == "" || len(em.Reason) > 500 {
+			return &wire.FieldError{Doc: "start", Field: "emergency.reason", Reason: fmt.Sprintf("is %d bytes long, want 1 to 500", len(em.Reason))}
+		}
+		if left := em.Expires.Sub(s.Now); left <= 0 || left > MaxGlass+backlash {
+			return &wire.FieldError{Doc: "start", Field: "emergency.expires", Reason: fmt.Sprintf("is in %s, want at most %s from now", left.Round(time.Second), MaxGlass)}
+		}
 	}
 	if e.CheckIndex != nil && *e.CheckIndex != s.Revision {
 		return s.refuse("start", ErrMoved, fmt.Sprintf("its index is %d, not %d", s.Revision, *e.CheckIndex))
@@ -138,23 +155,52 @@ func (t *turn) command(e Event) {
 		t.decide(KindPause, "", by(e.By), "paused by %s", e.By)
 	case Resume:
 		t.resume(e)
+	case Approve:
+		t.approve(e)
+	case Promote:
+		t.promote(e)
 	case Abort:
-		t.decide(KindAbort, "", by(e.By), "aborted by %s: regions under way go back, committed ones stay", e.By)
-		t.takeBack(StatusAborted, false)
+		committed := "stay"
+		if e.All {
+			committed = "too"
+		}
+		t.decide(KindAbort, "", by(e.By), "aborted by %s: regions under way go back, committed ones %s", e.By, committed)
+		t.takeBack(StatusAborted, e.All)
 	}
 }
 
 func by(name string) map[string]string { return map[string]string{"by": name} }
 
 func (t *turn) start(e Start) {
-	ro := &Rollout{ID: e.ID, By: e.By, Seed: e.Seed, Target: e.Target, Plan: e.Plan, Status: StatusRunning, Started: t.s.Now}
+	ro := &Rollout{ID: e.ID, By: e.By, Seed: e.Seed, Source: e.Source, Target: e.Target, Plan: e.Plan, Status: StatusRunning, Started: t.s.Now}
 	ro.Target.Epoch, ro.Target.Soak = 0, e.Plan.Soak
-	t.begin(ro, func(wire.Region) wire.Target { return ro.Target })
 	inputs := map[string]string{"by": e.By, "digest": e.Target.Digest.String(), "seed": e.Seed}
-	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %d waves, started by %s", e.ID, t.s.App, e.Target.Version, len(e.Plan.Waves), e.By)
+	more := ""
+	if e.Source != "" {
+		inputs["source"] = e.Source
+		more += ", a bundle of " + e.Source
+	}
+	if e.Acknowledge != "" {
+		t.s.Quarantine = slices.DeleteFunc(slices.Clone(t.s.Quarantine), func(q Quarantined) bool { return q.Rollout == e.Acknowledge })
+		inputs["acknowledges"] = e.Acknowledge
+		more += ", who has looked at the failure of " + e.Acknowledge
+	}
+	if e.Supersede != "" {
+		t.supersede()
+		inputs["supersedes"] = e.Supersede
+		more += ", in the place of " + e.Supersede
+	}
+	if em := e.Emergency; em != nil {
+		ro.Glass = &Glass{Reason: em.Reason, Expires: em.Expires.UTC()}
+		inputs["emergency"], inputs["expires"] = em.Reason, em.Expires.UTC().Format(time.RFC3339)
+		more += fmt.Sprintf(", as an emergency that wants %d approvals: %s", GlassApprovals, em.Reason)
+	}
+	t.begin(ro, func(wire.Region) wire.Target { return ro.Target })
+	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %d waves, started by %s%s", e.ID, t.s.App, e.Target.Version, len(e.Plan.Waves), e.By, more)
 }
 
-// undo goes through the waves and steps of the last rollout again, without bakes.
+// undo goes through the waves and steps of the last rollout again, without bakes, gates,
+// approvals and freezes.
 func (t *turn) undo(e Undo) {
 	last := t.s.Rollout
 	regions := t.s.undoable()
@@ -162,11 +208,7 @@ func (t *turn) undo(e Undo) {
 	plan.Waves = nil
 	for _, w := range last.Plan.Waves {
 		w.Regions = slices.DeleteFunc(slices.Clone(w.Regions), func(r wire.Region) bool { return !slices.Contains(regions, r) })
-		w.Steps = slices.Clone(w.Steps)
-		for i := range w.Steps {
-			w.Steps[i].Bake = 0
-		}
-		if w.Bake = 0; len(w.Regions) > 0 {
+		if len(w.Regions) > 0 {
 			plan.Waves = append(plan.Waves, w)
 		}
 	}
@@ -197,7 +239,7 @@ func (t *turn) begin(ro *Rollout, target func(wire.Region) wire.Target) {
 			next := target(r)
 			next.Epoch = rr.LastEpoch
 			rr.Next = &wire.Transit{Target: next, Phase: wire.PhaseStage, Healthy: ro.Plan.Healthy, Cohort: wire.Cohort{Seed: ro.Seed}}
-			rr.Phase, rr.Step, rr.Ladder, rr.Acked, rr.Hold = PhaseStaging, 0, nil, nil, nil
+			rr.renew(PhaseStaging)
 			rr.Times, rr.Returned = Times{Ordered: t.s.Now}, time.Time{}
 			if m := t.s.View.Members[r]; m != nil {
 				for _, a := range m.Agents {
@@ -219,11 +261,17 @@ func (t *turn) resume(e Resume) {
 			for _, r := range w.Regions {
 				rr := t.s.Regions[r]
 				rr.Acked = slices.Clone(rr.Acked)
-				for _, f := range t.s.tally(r).failures {
+				tl := t.s.tally(r)
+				for _, f := range append(tl.failures, tl.vanished...) {
 					rr.Acked = append(rr.Acked, f.agent)
 					acked++
 				}
 				slices.Sort(rr.Acked)
+				rr.Acked = slices.Compact(rr.Acked)
+				rr.Readings = slices.Clone(rr.Readings)
+				for i := range rr.Readings {
+					rr.Readings[i].Bad = 0 // the next bad ones count anew
+				}
 				t.set(r, rr)
 			}
 		}

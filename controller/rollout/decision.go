@@ -15,6 +15,7 @@ type Kind string
 const (
 	KindStart    Kind = "start"    // a rollout
 	KindStage    Kind = "stage"    // all live agents of a region have it staged
+	KindArm      Kind = "arm"      // all agents of a region preload it
 	KindActivate Kind = "activate" // the first agents of a region may switch
 	KindWiden    Kind = "widen"    // more agents may switch
 	KindStep     Kind = "step"     // a step is confirmed, or its bake over
@@ -26,6 +27,8 @@ const (
 	KindCommit   Kind = "commit"   // a region's target is its base
 	KindPromote  Kind = "promote"  // the next wave
 	KindRevert   Kind = "revert"   // take back
+	KindGate     Kind = "gate"     // a gate's verdict has changed
+	KindApprove  Kind = "approve"  // a person approved
 	KindPause    Kind = "pause"
 	KindResume   Kind = "resume"
 	KindAbort    Kind = "abort"

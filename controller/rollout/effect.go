@@ -8,7 +8,7 @@ import (
 )
 
 // Effect is something the shell has to do. It may be asked for again, under the same ID:
-// a [Publish], a [Purge] or a [Decide].
+// a [Publish], a [Purge], a [Measure] or a [Decide].
 type Effect interface {
 	// ID is the same whenever the same effect is asked for.
 	ID() string
@@ -33,6 +33,21 @@ type Purge struct {
 	To     wire.Digest `json:"to"`
 }
 
+// Measure asks to read a gate and to answer with [Measured], also when there is no answer.
+// An answer that is lost is asked for again in a new round.
+type Measure struct {
+	App     wire.App       `json:"app"`
+	Rollout string         `json:"rollout"`
+	Version wire.Version   `json:"version"`
+	Region  wire.Region    `json:"region"`
+	Epoch   wire.Epoch     `json:"epoch"`
+	Step    int            `json:"step"` // from 1
+	Gate    Gate           `json:"gate"`
+	Round   int            `json:"round"`
+	Cohort  []wire.AgentID `json:"cohort"` // agents of the region that switched
+	Rest    []wire.AgentID `json:"rest"`   // its others, or without any those of the regions yet to come
+}
+
 // Decide asks to append a decision to the audit log. Decisions are numbered: one at or below
 // the newest number in the log is there already.
 type Decide struct {
@@ -49,6 +64,11 @@ func (e Purge) ID() string {
 }
 
 // ID implements [Effect].
+func (e Measure) ID() string {
+	return fmt.Sprintf("measure/%s/%s/%d/%s/%d", e.App, e.Region, e.Epoch, e.Gate.Name, e.Round)
+}
+
+// ID implements [Effect].
 func (e Decide) ID() string { return fmt.Sprintf("decide/%s/%d", e.App, e.Decision.N) }
 
 // OrderFor returns what the region is to be told of the app. It depends on the Record only.
@@ -58,7 +78,8 @@ func OrderFor(s State, r wire.Region) wire.Order { return s.Regions[r].order() }
 func (rr RegionRecord) order() wire.Order { return wire.Order{Base: rr.Committed, Next: rr.Next} }
 
 // Pending returns every effect that s does not know to be done: after a start, the shell
-// carries them out before it feeds the first event that is not [Members] or [Reported].
+// carries them out before it feeds the first event that is not [Members] or [Reported]. Open
+// readings are not among them: they are asked for again.
 func Pending(s State) []Effect {
 	var effects []Effect
 	if s.Rollout != nil {

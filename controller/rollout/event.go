@@ -7,8 +7,8 @@ import (
 )
 
 // Event is something that happened, with the time it is to be judged at. One of [Tick],
-// [Members], [Reported], [Start], [Pause], [Resume], [Abort], [Undo], [PurgeVerified] and
-// [PurgeFailed].
+// [Members], [Reported], [Start], [Pause], [Resume], [Approve], [Promote], [Abort], [Undo],
+// [PurgeVerified], [PurgeFailed] and [Measured].
 type Event interface {
 	// Time returns when the event is judged. Time never runs backwards: an earlier
 	// time counts as the newest one seen.
@@ -43,7 +43,9 @@ type Reported struct {
 	Incarnation uint64         `json:"incarnation"`
 	Sequence    uint64         `json:"sequence"`
 	Desired     uint64         `json:"desired"` // sequence of the desired document it acts on
-	Report      wire.AppReport `json:"report"`  // of this app
+	Build       string         `json:"build,omitempty"`
+	Peers       []wire.AgentID `json:"peers,omitempty"` // whom its gossip sees
+	Report      wire.AppReport `json:"report"`          // of this app
 }
 
 // Start starts a rollout.
@@ -57,6 +59,23 @@ type Start struct {
 	// CheckIndex, if given, is the Record.Revision the operator looked at: a start on a
 	// record that has moved since is refused.
 	CheckIndex *uint64 `json:"check_index,omitempty"`
+	// Source says whose bundle it is: its authors. A source whose last bundle had to be
+	// taken back is quarantined. Acknowledge names that rollout, and so ends it.
+	Source      string `json:"source,omitempty"`
+	Acknowledge string `json:"acknowledge,omitempty"`
+	// Supersede names the active rollout, paused or waiting, whose place this one takes.
+	Supersede string `json:"supersede,omitempty"`
+	// Emergency makes it a break-glass rollout.
+	Emergency *Emergency `json:"emergency,omitempty"`
+}
+
+// Emergency asks for a break-glass rollout: once [GlassApprovals] people have approved, it
+// passes over bakes, gates, approvals and freezes of its plan, until it expires. It is staged,
+// widened step by step, confirmed, purged and taken back like every other, and at most half of a
+// region switches at the same time.
+type Emergency struct {
+	Reason  string    `json:"reason"`
+	Expires time.Time `json:"expires"` // at most [MaxGlass] from now
 }
 
 // Pause stops widening and promotion. Failures are still taken back, and regions that are
@@ -73,10 +92,26 @@ type Resume struct {
 	By  string    `json:"by"`
 }
 
-// Abort takes the regions under way back and keeps the committed ones.
+// Approve approves what the rollout waits for approval of now, once for each person. Who
+// may is the shell's to say.
+type Approve struct {
+	Now time.Time `json:"now"`
+	By  string    `json:"by"`
+}
+
+// Promote lets the regions that bake or wait at their gates go on without these gates, this
+// time. It passes over no failure, approval, bake or freeze.
+type Promote struct {
+	Now time.Time `json:"now"`
+	By  string    `json:"by"`
+}
+
+// Abort takes the regions under way back and keeps the committed ones, or with All takes
+// these back, too.
 type Abort struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
+	All bool      `json:"all,omitempty"`
 }
 
 // Undo starts a rollout that takes every region committed by the last one back to what it
@@ -104,12 +139,31 @@ type PurgeFailed struct {
 	Reason string      `json:"reason"`
 }
 
+// Measured answers a [Measure].
+type Measured struct {
+	Now    time.Time   `json:"now"`
+	Region wire.Region `json:"region"`
+	Epoch  wire.Epoch  `json:"epoch"`
+	Gate   string      `json:"gate"`
+	Round  int         `json:"round"`
+
+	Cohort  Sample  `json:"cohort,omitzero"`  // of the agents that switched
+	Rest    Sample  `json:"rest,omitzero"`    // of the others
+	Alone   bool    `json:"alone,omitempty"`  // there are no others
+	Verdict Verdict `json:"verdict,omitzero"` // of a webhook
+	Reason  string  `json:"reason,omitempty"` // of a webhook
+	Error   string  `json:"error,omitempty"`  // why there is no answer
+}
+
 func (e Tick) Time() time.Time          { return e.Now }
 func (e Members) Time() time.Time       { return e.Now }
 func (e Reported) Time() time.Time      { return e.Now }
 func (e Start) Time() time.Time         { return e.Now }
 func (e Pause) Time() time.Time         { return e.Now }
 func (e Resume) Time() time.Time        { return e.Now }
+func (e Approve) Time() time.Time       { return e.Now }
+func (e Promote) Time() time.Time       { return e.Now }
+func (e Measured) Time() time.Time      { return e.Now }
 func (e Abort) Time() time.Time         { return e.Now }
 func (e Undo) Time() time.Time          { return e.Now }
 func (e PurgeVerified) Time() time.Time { return e.Now }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 
 // forward moves the regions of the current wave, and the wave.
 func (t *turn) forward(focus wire.Region) {
-	if t.judge(focus) {
+	if t.judge(focus) || t.expire() {
 		return
 	}
 	ro := t.s.Rollout
@@ -22,6 +23,7 @@ func (t *turn) forward(focus wire.Region) {
 			tl := t.s.tally(r)
 			t.markStaged(r, tl)
 			if i == ro.Wave {
+				t.ask(r, tl)
 				t.hold(r, tl)
 				t.advance(r, tl)
 			}
@@ -30,7 +32,8 @@ func (t *turn) forward(focus wire.Region) {
 	t.commitWave()
 }
 
-// judge looks for failures, and returns whether the rollout has turned back.
+// judge looks for failures, of agents and of gates, and returns whether the rollout has
+// turned back.
 func (t *turn) judge(focus wire.Region) bool {
 	ro := t.s.Rollout
 	halts := ro.Ending != "" || ro.Plan.OnFailure == HoldOnly // it can do no more than that
@@ -51,22 +54,38 @@ func (t *turn) judge(focus wire.Region) bool {
 			}
 		}
 	}
-	if len(all) <= ro.Plan.MaxFailures {
+	inputs := map[string]string{
+		"failed": fmt.Sprint(len(all)), "max_failures": fmt.Sprint(ro.Plan.MaxFailures), "on_failure": string(ro.Plan.OnFailure),
+	}
+	why := ""
+	if len(all) > ro.Plan.MaxFailures {
+		why, inputs["first"] = summarise(all), wire.Clip(all[0])
+	} else if r, rd := t.s.failedGate(); r != "" {
+		g, _ := ro.Plan.gate(rd.Gate)
+		maps.Copy(inputs, gateInputs(g, rd))
+		why, current = fmt.Sprintf("gate %s of %s: %s", rd.Gate, r, rd.Text), true
+	} else {
 		return false
 	}
-	inputs := map[string]string{
-		"failed": fmt.Sprint(len(all)), "max_failures": fmt.Sprint(ro.Plan.MaxFailures),
-		"on_failure": string(ro.Plan.OnFailure), "first": wire.Clip(all[0]),
-	}
 	if ro.Ending == "" && (current && ro.Plan.OnFailure == RevertWave || (current || earlier) && ro.Plan.OnFailure == RevertAll) {
-		t.decide(KindRevert, "", inputs, "taking the rollout back (%s): %s", ro.Plan.OnFailure, summarise(all))
+		t.decide(KindRevert, "", inputs, "taking %s back (%s): %s", t.s.what(), ro.Plan.OnFailure, why)
+		t.quarantine(why)
 		t.takeBack(StatusReverted, ro.Plan.OnFailure == RevertAll)
 		return true
 	}
 	if ro.Halt == "" {
-		t.halt(inputs, "%s", summarise(all))
+		t.halt(inputs, "%s", why)
 	}
 	return false
+}
+
+// what names what is rolled out, and whose it is.
+func (s State) what() string {
+	name := fmt.Sprintf("%s %s", s.App, s.Rollout.Target.Version)
+	if s.Rollout.Source != "" {
+		name += " of " + s.Rollout.Source
+	}
+	return name
 }
 
 // judged reports whether failures in the phase count: of a rollout that goes back, only
@@ -75,7 +94,7 @@ func (p RegionPhase) judged(back bool) bool {
 	switch p {
 	case PhaseReverting, PhaseRepurging:
 		return true
-	case PhaseStaging, PhaseActivating, PhasePurging, PhaseBaking, PhaseCommitted:
+	case PhaseStaging, PhaseArming, PhaseActivating, PhasePurging, PhaseBaking, PhaseCommitted:
 		return !back
 	case PhaseIdle, PhaseReverted, PhaseDropped:
 		return false
@@ -138,7 +157,15 @@ func (t *turn) advance(r wire.Region, tl tally) {
 	}
 	switch rr.Phase {
 	case PhaseStaging:
-		if !ro.Paused && tl.allStaged(ro.Plan) && t.slot(ro) {
+		switch {
+		case ro.Paused || !tl.allStaged(ro.Plan) || !t.slot(ro):
+		case ro.Plan.waveOf(r).Strategy == StrategyBlueGreen:
+			t.arm(r, tl)
+		default:
+			t.activate(r, tl)
+		}
+	case PhaseArming:
+		if !ro.Paused && tl.Silent <= tl.tolerates(ro.Plan) && tl.Armed+tl.failed == tl.Live {
 			t.activate(r, tl)
 		}
 	case PhaseActivating:
@@ -151,23 +178,38 @@ func (t *turn) slot(ro *Rollout) bool {
 	w, busy := ro.Plan.Waves[ro.Wave], 0
 	for _, r := range w.Regions {
 		switch t.s.Regions[r].Phase {
-		case PhaseActivating, PhasePurging:
+		case PhaseArming, PhaseActivating, PhasePurging:
 			busy++
 		}
 	}
 	return w.MaxParallel == 0 || busy < w.MaxParallel
 }
 
+// arm lets every agent of the region preload the target. Nothing switches yet.
+func (t *turn) arm(r wire.Region, tl tally) {
+	rr := t.s.Regions[r]
+	next := *rr.Next
+	next.Cohort.CutOff = wire.AllScores
+	rr.Next, rr.Phase, rr.Issued = &next, PhaseArming, t.s.Now
+	t.set(r, rr)
+	t.decide(KindArm, r, countInputs(tl), "arming %s in %s: wave %d is current and %d live agents have it staged", next.Version, r, t.s.Rollout.Wave+1, tl.Staged)
+}
+
 func (t *turn) activate(r wire.Region, tl tally) {
 	rr := t.s.Regions[r]
 	next := *rr.Next
-	next.Phase = wire.PhaseActivate
+	next.Phase, next.Cohort.CutOff = wire.PhaseActivate, 0
+	why := fmt.Sprintf("%d live agents have it staged", tl.Staged)
+	if rr.Phase == PhaseArming {
+		rr.Times.Armed = t.s.Now
+		why = fmt.Sprintf("%d live agents have it armed", tl.Armed)
+	}
 	rr.Next, rr.Phase, rr.Step = &next, PhaseActivating, 0
 	rr.Served = withServed(rr.Served, next.Digest, next.Epoch)
 	rr.Times.Activated = t.s.Now
 	t.issue(&rr)
 	t.set(r, rr)
-	t.decide(KindActivate, r, countInputs(tl), "activating %s in %s: wave %d is current and %d live agents have it staged", next.Version, r, t.s.Rollout.Wave+1, tl.Staged)
+	t.decide(KindActivate, r, countInputs(tl), "activating %s in %s: wave %d is current and %s", next.Version, r, t.s.Rollout.Wave+1, why)
 }
 
 // commitWave ends the wave when all its regions are past barrier and bake. What holds a
@@ -180,24 +222,27 @@ func (t *turn) commitWave() {
 	}
 	for _, r := range w.Regions {
 		rr := t.s.Regions[r]
-		if rr.Phase != PhaseBaking || rr.Hold != nil || rr.Late || rr.Purge == nil || rr.Purge.Verified.IsZero() ||
-			t.s.Now.Before(rr.Times.Barrier.Add(w.Bake.Std())) {
+		if rr.Phase != PhaseBaking || rr.Hold != nil || rr.Late || rr.Purge == nil || rr.Purge.Verified.IsZero() || !t.s.goesOn(r) {
 			return
 		}
 		tl := t.s.tally(r)
-		if kind, _ := t.s.cause(r, tl); kind != "" || !tl.known || tl.waiting > 0 {
+		if kind, _, _ := t.s.cause(r, tl); kind != "" || !tl.known || tl.waiting > 0 {
 			return
 		}
 	}
 	for _, r := range w.Regions {
+		t.tellGates(r, fmt.Sprintf("wave %d", ro.Wave+1))
 		t.commit(r)
 	}
 	if ro.Wave+1 == len(ro.Plan.Waves) {
 		t.end(StatusDone)
 		return
 	}
-	inputs := map[string]string{"bake": w.Bake.String()}
-	t.decide(KindPromote, "", inputs, "wave %d is committed after its barriers and a bake of %s; wave %d is current", ro.Wave+1, w.Bake, ro.Wave+2)
+	bake := w.Bake
+	if t.s.hurries() {
+		bake = 0
+	}
+	t.decide(KindPromote, "", map[string]string{"bake": bake.String()}, "wave %d is committed after its barriers and a bake of %s; wave %d is current", ro.Wave+1, bake, ro.Wave+2)
 	t.own().Wave++
 }
 
@@ -209,7 +254,8 @@ func (t *turn) commit(r wire.Region) {
 		before, rr.Previous = *rr.Committed, Served{rr.Committed.Digest, rr.Committed.Epoch}
 	}
 	target := rr.Next.Target
-	rr.Committed, rr.Next, rr.Ladder, rr.Hold = &target, nil, nil, nil
+	rr.Committed = &target
+	rr.settle()
 	rr.Times.Committed = t.s.Now
 	ro := t.own()
 	if ro.Before == nil {

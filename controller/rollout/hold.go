@@ -11,7 +11,7 @@ import (
 // it nor lets it go on. A hold ends by itself, with one decision, when its cause does.
 func (t *turn) hold(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
-	kind, reason := t.s.cause(r, tl)
+	kind, reason, within := t.s.cause(r, tl)
 	inputs := countInputs(tl)
 	inputs["max_unreachable"], inputs["lost"] = ro.Plan.MaxUnreachable.String(), t.s.lost().String()
 	switch {
@@ -19,7 +19,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 	case rr.Hold != nil && kind != rr.Hold.Kind && (!tl.known || tl.waiting > 0):
 		// After a start nobody has been heard of yet: no reason to think otherwise.
 	case rr.Hold == nil:
-		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(ro.Plan.Deadline.Std())}
+		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(within)}
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
 	case kind == "":
@@ -28,9 +28,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
 	case kind != rr.Hold.Kind:
-		h := *rr.Hold
-		h.Kind, h.Reason = kind, reason
-		rr.Hold = &h
+		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: rr.Hold.Since, Deadline: t.s.Now.Add(within)}
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "still holding %s: %s", r, reason)
 	case !rr.Hold.Overdue && !t.s.Now.Before(rr.Hold.Deadline):
@@ -38,34 +36,47 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		h.Overdue = true
 		rr.Hold = &h
 		t.set(r, rr)
-		t.decide(KindHold, r, inputs, "still holding %s after %s, an operator has to decide: %s", r, ro.Plan.Deadline, reason)
+		t.decide(KindHold, r, inputs, "still holding %s after %s, an operator has to decide: %s", r, max(0, t.s.Now.Sub(h.Since)).Round(time.Second), reason)
+	case reason != rr.Hold.Reason && rr.Hold.Kind.tells():
+		h := *rr.Hold
+		h.Reason = reason
+		rr.Hold = &h
+		t.set(r, rr)
 	}
 }
 
-// cause returns what the region has to wait for, or "".
-func (s State) cause(r wire.Region, tl tally) (HoldKind, string) {
+// tells reports whether the reason of such a hold changes while it lasts.
+func (k HoldKind) tells() bool { return k == HoldGate || k == HoldApproval }
+
+// cause returns what the region has to wait for, or "", and how long it may.
+func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) {
 	plan, rr := s.Rollout.Plan, s.Regions[r]
+	within := plan.Deadline.Std()
 	switch rr.Phase {
-	case PhaseStaging, PhaseActivating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
+	case PhaseStaging, PhaseArming, PhaseActivating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
 	case PhaseIdle, PhaseCommitted, PhaseReverted, PhaseDropped:
-		return "", ""
+		return "", "", 0
 	}
 	if !tl.known {
 		if s.Now.Sub(s.Since) <= s.lost() {
-			return "", ""
+			return "", "", 0
 		}
-		return HoldMembers, "its list of agents is not known"
+		return HoldMembers, "its list of agents is not known", within
 	}
-	if tl.Silent > tl.tolerates(plan) {
-		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s", agents(tl.Silent), s.lost(), tl.tolerates(plan), s.silentNames(r))
+	beyond, held := tl.Silent > tl.tolerates(plan), rr.Hold != nil && rr.Hold.Kind == HoldVanished
+	if n := len(tl.vanished); n > plan.MaxFailures && (held || !beyond) {
+		return HoldVanished, fmt.Sprintf("%s vanished: %s %s", agents(n), tl.vanished[0].agent, tl.vanished[0].reason), within
+	}
+	if beyond {
+		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s", agents(tl.Silent), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
 	}
 	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
-		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline)
+		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline), within
 	}
 	if n := tl.Live - tl.failed - tl.Confirmed; rr.Phase == PhaseBaking && n > 0 {
-		return HoldBehind, fmt.Sprintf("%s not confirmed at epoch %d", agents(n), rr.epoch())
+		return HoldBehind, fmt.Sprintf("%s not confirmed at epoch %d", agents(n), rr.epoch()), within
 	}
-	return "", ""
+	return s.waits(r)
 }
 
 func agents(n int) string {

@@ -68,7 +68,7 @@ func (t *turn) reported(e Reported) bool {
 		return false
 	}
 	a := *old
-	a.Report, a.Stored = &e.Report, e.Stored
+	a.Report, a.Stored, a.Build, a.Peers = &e.Report, e.Stored, e.Build, e.Peers
 	a.Incarnation, a.Sequence, a.Desired = e.Incarnation, e.Sequence, e.Desired
 	if old.Report == nil && a.since.IsZero() && e.Stored.After(t.s.Since) {
 		a.since = t.s.Now
@@ -79,7 +79,7 @@ func (t *turn) reported(e Reported) bool {
 	t.seat(e.Region, &Membership{agents})
 
 	was, is := t.s.presence(old), t.s.presence(&a)
-	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && sameProgress(old.Report, a.Report) {
+	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && old.Build == a.Build && slices.Equal(old.Peers, a.Peers) && sameProgress(old.Report, a.Report) {
 		return false
 	}
 	if rr, known := t.s.Regions[e.Region]; known {
@@ -106,6 +106,8 @@ func (rr RegionRecord) awaits(a *Agent) bool {
 	switch {
 	case rr.Next == nil:
 		return false
+	case rr.Phase == PhaseArming:
+		return !armed(a, rr.Next.Epoch)
 	case rr.Next.Phase == wire.PhaseStage:
 		return !staged(a, rr.Next.Epoch)
 	}
@@ -151,7 +153,7 @@ func sameProgress(a, b *wire.AppReport) bool {
 		if r.Running == nil {
 			return wire.Running{}
 		}
-		return wire.Running{Epoch: r.Running.Epoch, Digest: r.Running.Digest, State: r.Running.State, Error: r.Running.Error}
+		return wire.Running{Epoch: r.Running.Epoch, Digest: r.Running.Digest, State: r.Running.State, Error: r.Running.Error, Crashes: r.Running.Crashes}
 	}
 	next := func(r *wire.AppReport) wire.Progress {
 		if r.Next == nil {

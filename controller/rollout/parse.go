@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -64,8 +65,9 @@ func (p *planParser) plan(n *yaml.Node, plan *Plan) {
 	p.mapping(n, "", map[string]reader{
 		"waves": func(n *yaml.Node, field string) {
 			p.list(n, field, func(n *yaml.Node, field string) {
-				plan.Waves = append(plan.Waves, Wave{Strategy: StrategyRolling})
-				p.wave(n, field, &plan.Waves[len(plan.Waves)-1])
+				var w Wave
+				p.wave(n, field, &w)
+				plan.Waves = append(plan.Waves, w)
 			})
 		},
 		"max_unavailable": p.text(&plan.MaxUnavailable),
@@ -74,30 +76,77 @@ func (p *planParser) plan(n *yaml.Node, plan *Plan) {
 		"healthy":         p.text(&plan.Healthy),
 		"soak":            p.text(&plan.Soak),
 		"deadline":        p.text(&plan.Deadline),
+		"approve_within":  p.text(&plan.ApproveWithin),
 		"on_failure":      p.word((*string)(&plan.OnFailure)),
+		"gates": func(n *yaml.Node, field string) {
+			p.list(n, field, func(n *yaml.Node, field string) {
+				g := baseGate()
+				p.gate(n, field, &g)
+				plan.Gates = append(plan.Gates, g)
+			})
+		},
+		"freeze": func(n *yaml.Node, field string) {
+			p.list(n, field, func(n *yaml.Node, field string) {
+				var w Window
+				p.mapping(n, field, map[string]reader{
+					"days": p.words(&w.Days), "from": p.word(&w.From), "until": p.word(&w.Until), "reason": p.word(&w.Reason),
+				})
+				plan.Freeze = append(plan.Freeze, w)
+			})
+		},
+	})
+}
+
+func (p *planParser) gate(n *yaml.Node, field string, g *Gate) {
+	p.mapping(n, field, map[string]reader{
+		"name":        p.word(&g.Name),
+		"prometheus":  p.word(&g.Prometheus),
+		"query":       p.word(&g.Query),
+		"samples":     p.word(&g.Samples),
+		"min_samples": p.float(func(f float64) { g.MinSamples = f }),
+		"min":         p.float(func(f float64) { g.Min = &f }),
+		"max":         p.float(func(f float64) { g.Max = &f }),
+		"max_ratio":   p.float(func(f float64) { g.MaxRatio = &f }),
+		"webhook":     p.word(&g.Webhook),
+		"interval":    p.text(&g.Interval),
+		"failures":    p.number(&g.Failures),
 	})
 }
 
 func (p *planParser) wave(n *yaml.Node, field string, w *Wave) {
 	p.mapping(n, field, map[string]reader{
-		"regions": func(n *yaml.Node, field string) {
-			p.list(n, field, func(n *yaml.Node, field string) {
-				var r string
-				p.word(&r)(n, field)
-				w.Regions = append(w.Regions, wire.Region(r))
-			})
-		},
+		"regions":  p.each(func(r string) { w.Regions = append(w.Regions, wire.Region(r)) }),
 		"strategy": p.word((*string)(&w.Strategy)),
 		"steps": func(n *yaml.Node, field string) {
 			p.list(n, field, func(n *yaml.Node, field string) {
 				var s PlanStep
-				p.mapping(n, field, map[string]reader{"activate": p.text(&s.Activate), "bake": p.text(&s.Bake)})
+				p.mapping(n, field, map[string]reader{
+					"activate": p.text(&s.Activate), "bake": p.text(&s.Bake), "gates": p.words(&s.Gates), "approve": p.number(&s.Approve),
+				})
 				w.Steps = append(w.Steps, s)
+			})
+		},
+		"growth": func(n *yaml.Node, field string) {
+			if n.Tag == "!!null" {
+				return
+			}
+			w.Growth = new(Growth)
+			p.mapping(n, field, map[string]reader{
+				"linear": p.text(&w.Growth.Linear), "exponential": p.text(&w.Growth.Exponential),
+				"factor": p.number(&w.Growth.Factor), "bake": p.text(&w.Growth.Bake),
 			})
 		},
 		"max_parallel": p.number(&w.MaxParallel),
 		"bake":         p.text(&w.Bake),
+		"gates":        p.words(&w.Gates),
+		"approve":      p.number(&w.Approve),
 	})
+	if w.Strategy == "" {
+		w.Strategy = StrategyRolling
+		if len(w.Steps) > 0 || w.Growth != nil {
+			w.Strategy = StrategyCanary
+		}
+	}
 }
 
 func (p *planParser) mapping(n *yaml.Node, field string, fields map[string]reader) {
@@ -157,6 +206,21 @@ func (p *planParser) word(to *string) reader {
 	}
 }
 
+// each reads a list of words.
+func (p *planParser) each(add func(string)) reader {
+	return func(n *yaml.Node, field string) {
+		p.list(n, field, func(n *yaml.Node, field string) {
+			if s, ok := p.scalar(n, field); ok {
+				add(s)
+			}
+		})
+	}
+}
+
+func (p *planParser) words(to *[]string) reader {
+	return p.each(func(s string) { *to = append(*to, s) })
+}
+
 func (p *planParser) text(to encoding.TextUnmarshaler) reader {
 	return func(n *yaml.Node, field string) {
 		if s, ok := p.scalar(n, field); ok {
@@ -178,5 +242,23 @@ func (p *planParser) number(to *int) reader {
 			p.fail(n, field, "%q is not a number from 0", s)
 		}
 		*to = int(v)
+	}
+}
+
+func (p *planParser) float(set func(float64)) reader {
+	return func(n *yaml.Node, field string) {
+		if n.Tag == "!!null" {
+			return // a limit that is not given, as JSON may write it
+		}
+		s, ok := p.scalar(n, field)
+		if !ok {
+			return
+		}
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			p.fail(n, field, "%q is not a number", s)
+			return
+		}
+		set(f)
 	}
 }

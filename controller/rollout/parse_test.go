@@ -36,12 +36,12 @@ func TestParsePlan(t *testing.T) {
 	want := Plan{
 		Waves: []Wave{
 			{Regions: []wire.Region{"eu-west"}, Strategy: StrategyCanary, Bake: wire.Duration(5 * time.Minute), Steps: []PlanStep{
-				{Count(1), wire.Duration(30 * time.Second)}, {Share(25), wire.Duration(time.Minute)}, {Share(100), 0},
+				{Activate: Count(1), Bake: wire.Duration(30 * time.Second)}, {Activate: Share(25), Bake: wire.Duration(time.Minute)}, {Activate: Share(100)},
 			}},
 			{Regions: []wire.Region{"us-east", "us-west"}, Strategy: StrategyRolling, MaxParallel: 1},
 		},
 		MaxUnavailable: Share(10), MaxUnreachable: Count(1), MaxFailures: 2,
-		Healthy: wire.Duration(5 * time.Second), Soak: wire.Duration(10 * time.Minute), Deadline: wire.Duration(3 * time.Minute),
+		Healthy: wire.Duration(5 * time.Second), Soak: wire.Duration(10 * time.Minute), Deadline: wire.Duration(3 * time.Minute), ApproveWithin: wire.Duration(24 * time.Hour),
 		OnFailure: RevertAll,
 	}
 	got, err := ParsePlan("plan.yaml", []byte(fullPlan))
@@ -72,7 +72,7 @@ func TestParsePlanRefuses(t *testing.T) {
 		"empty":          {"", "p: invalid document: empty"},
 		"not YAML":       {"waves: [", "p: invalid document: line 1:"},
 		"a list":         {"- a", "p:1: : is not a mapping"},
-		"unknown field":  {"waves:\n- regions: [eu]\n  speed: 1", "p:3: waves[0].speed: is not a field; want one of bake, max_parallel, regions, steps, strategy"},
+		"unknown field":  {"waves:\n- regions: [eu]\n  speed: 1", "p:3: waves[0].speed: is not a field; want one of approve, bake, gates, growth, max_parallel, regions, steps, strategy"},
 		"repeated field": {"soak: 1s\nsoak: 2s", "p:2: soak: appears twice"},
 		"duration":       {"waves:\n- regions: [eu]\n  bake: 5x", `p:3: waves[0].bake: "5x" is not a duration like 30s or 1m30s`},
 		"amount":         {"max_unavailable: 101%", `p:1: max_unavailable: "101%" is more than 100%`},
@@ -110,18 +110,18 @@ func TestPlanValidate(t *testing.T) {
 		"all at once":      {func(p *Plan) { p.MaxUnavailable = Share(100) }, "plan: max_unavailable: is 100% and waves[1] is rolling: all agents would switch at once; use canary steps"},
 		"none at all":      {func(p *Plan) { p.MaxUnavailable = Count(0) }, "plan: max_unavailable: is 0, want at least 1"},
 		"all unreachable":  {func(p *Plan) { p.MaxUnreachable = Share(100) }, "plan: max_unreachable: is 100%, want less than 100%"},
-		"steps of rolling": {func(p *Plan) { p.Waves[1].Steps = []PlanStep{{Share(100), 0}} }, "plan: waves[1].steps: need strategy canary"},
+		"steps of rolling": {func(p *Plan) { p.Waves[1].Steps = []PlanStep{{Activate: Share(100)}} }, "plan: waves[1].steps: need strategy canary or blue-green"},
 		"not to the end":   {func(p *Plan) { p.Waves[0].Steps = p.Waves[0].Steps[:2] }, "plan: waves[0].steps[1].activate: is 10%, the last step has to be 100%"},
 		"going down":       {func(p *Plan) { p.Waves[0].Steps[2].Activate = Share(5) }, "plan: waves[0].steps[2].activate: is 5%, not above the step before"},
-		"last bake":        {func(p *Plan) { p.Waves[0].Steps[3].Bake = 1 }, "plan: waves[0].steps[3].bake: is of the last step; the wave's bake follows it"},
-		"strategy":         {func(p *Plan) { p.Waves[0].Strategy = "yolo" }, `plan: waves[0].strategy: is "yolo", want rolling or canary`},
+		"last bake":        {func(p *Plan) { p.Waves[0].Steps[3].Bake = 1 }, "plan: waves[0].steps[3]: is the last step: bake, gates and approve of the wave follow it"},
+		"strategy":         {func(p *Plan) { p.Waves[0].Strategy = "yolo" }, `plan: waves[0].strategy: is "yolo", want rolling, canary or blue-green`},
 		"on failure":       {func(p *Plan) { p.OnFailure = "" }, `plan: on_failure: is "", want revert-wave, revert-all or hold`},
 		"healthy":          {func(p *Plan) { p.Healthy = p.Deadline }, "plan: healthy: is 10m0s, not below the deadline of 10m0s"},
 		"deadline":         {func(p *Plan) { p.Deadline = 0 }, "plan: deadline: is 0s, want 1s to 24h"},
 		"one step of all": {func(p *Plan) {
 			p.MaxUnavailable, p.Waves = Share(100), p.Waves[:1]
-			p.Waves[0].Steps = []PlanStep{{Share(100), 0}}
-		}, "plan: waves[0].steps[0].activate: is 100% in one step with max_unavailable 100%"},
+			p.Waves[0].Steps = []PlanStep{{Activate: Share(100)}}
+		}, "plan: waves[0].steps[0].activate: is 100% in one step"},
 	} {
 		p := DefaultPlan(known)
 		c.change(&p)

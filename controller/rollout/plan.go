@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,11 +12,12 @@ type Strategy string
 
 // The strategies.
 const (
-	StrategyRolling Strategy = "rolling" // by MaxUnavailable agents at a time, without a stop
-	StrategyCanary  Strategy = "canary"  // through explicit steps, each with a bake
+	StrategyRolling   Strategy = "rolling"    // by MaxUnavailable agents at a time, without a stop
+	StrategyCanary    Strategy = "canary"     // through explicit steps, or growth
+	StrategyBlueGreen Strategy = "blue-green" // every agent preloads it first; then a step switches its whole cohort at once
 )
 
-// OnFailure says what more than MaxFailures failed agents lead to.
+// OnFailure says what more than MaxFailures failed agents, or a failed gate, lead to.
 type OnFailure string
 
 // What a failure leads to.
@@ -29,36 +29,82 @@ const (
 
 // Plan says how a rollout moves through the fleet.
 type Plan struct {
-	Waves          []Wave        `json:"waves"`           // one after the other
-	MaxUnavailable Amount        `json:"max_unavailable"` // per region: agents that may switch at the same time; default 1
-	MaxUnreachable Amount        `json:"max_unreachable"` // per region: silent agents that may be left behind, never all of them; default 0
-	MaxFailures    int           `json:"max_failures"`    // over the rollout: failed agents that are tolerated; default 0
-	Healthy        wire.Duration `json:"healthy"`         // how long an agent passes its probes before it confirms; default 10s
-	Soak           wire.Duration `json:"soak"`            // how long it is confirmed before it is last known good; default 5m
-	Deadline       wire.Duration `json:"deadline"`        // of each wait: staging, activation, purge; default 10m
-	OnFailure      OnFailure     `json:"on_failure"`      // default revert-wave
+	Waves          []Wave        `json:"waves"`            // one after the other
+	MaxUnavailable Amount        `json:"max_unavailable"`  // per region: agents that may switch at the same time; default 1
+	MaxUnreachable Amount        `json:"max_unreachable"`  // per region: silent agents that may be left behind, never all of them; default 0
+	MaxFailures    int           `json:"max_failures"`     // over the rollout: failed agents that are tolerated; default 0
+	Healthy        wire.Duration `json:"healthy"`          // how long an agent passes its probes before it confirms; default 10s
+	Soak           wire.Duration `json:"soak"`             // how long it is confirmed before it is last known good; default 5m
+	Deadline       wire.Duration `json:"deadline"`         // of each wait but for approvals: staging, arming, activation, purge, a gate without data; default 10m
+	ApproveWithin  wire.Duration `json:"approve_within"`   // deadline of a wait for approvals; default 24h
+	OnFailure      OnFailure     `json:"on_failure"`       // default revert-wave
+	Gates          []Gate        `json:"gates,omitempty"`  // measured while a region changes and bakes
+	Freeze         []Window      `json:"freeze,omitempty"` // when no region is activated and no step begins
 }
 
-// Wave is a set of regions that change together.
+// Wave is a set of regions that change together. Bake, gates and approvals stand between
+// its barriers and the next wave.
 type Wave struct {
 	Regions     []wire.Region `json:"regions"`
-	Strategy    Strategy      `json:"strategy"`        // default rolling
-	Steps       []PlanStep    `json:"steps,omitempty"` // of a canary; the last one is 100%
-	MaxParallel int           `json:"max_parallel"`    // regions that activate at the same time; 0: all
-	Bake        wire.Duration `json:"bake"`            // after the barrier, before the next wave
+	Strategy    Strategy      `json:"strategy"`          // default rolling, with steps or growth canary
+	Steps       []PlanStep    `json:"steps,omitempty"`   // of canary or blue-green; the last one is 100%
+	Growth      *Growth       `json:"growth,omitempty"`  // steps by rule instead of by list
+	MaxParallel int           `json:"max_parallel"`      // regions that activate at the same time; 0: all
+	Bake        wire.Duration `json:"bake"`              // after the barrier, before the next wave
+	Gates       []string      `json:"gates,omitempty"`   // names of those that hold the wave; none: all of the plan
+	Approve     int           `json:"approve,omitempty"` // people who have to approve before the next wave, not counting who started the rollout
 }
 
-// PlanStep is one widening of a canary.
+// PlanStep is one widening of a region's cohort. Bake, gates and approvals stand between
+// its confirmation and the next step.
 type PlanStep struct {
-	Activate Amount        `json:"activate"` // of the region's serving agents, in total
-	Bake     wire.Duration `json:"bake"`     // after the step is confirmed, before the next
+	Activate Amount        `json:"activate"`          // of the region's serving agents, in total
+	Bake     wire.Duration `json:"bake"`              // after the step is confirmed, before the next
+	Gates    []string      `json:"gates,omitempty"`   // names of those that hold the step; none: all of the plan
+	Approve  int           `json:"approve,omitempty"` // people who have to approve before the next step, not counting who started the rollout
+}
+
+// Growth makes steps up to 100%: Linear by the same share each time, 20%, 40%, …;
+// Exponential by Factor, 1%, 2%, 4%, … Exactly one of the two is given.
+type Growth struct {
+	Linear      Amount        `json:"linear,omitzero"`
+	Exponential Amount        `json:"exponential,omitzero"`
+	Factor      int           `json:"factor,omitempty"` // of exponential growth; default 2
+	Bake        wire.Duration `json:"bake"`             // of each step
+}
+
+// steps returns what the growth is short for.
+func (g Growth) steps() []PlanStep {
+	at, next := g.Linear.N, func(n int) int { return n + g.Linear.N }
+	if at == 0 {
+		at, next = g.Exponential.N, func(n int) int { return n * max(2, g.Factor) }
+	}
+	var steps []PlanStep
+	for ; at > 0 && at < 100; at = next(at) {
+		steps = append(steps, PlanStep{Activate: Share(at), Bake: g.Bake})
+	}
+	return append(steps, PlanStep{Activate: Share(100)})
+}
+
+// steps returns how a region of the wave widens: without steps in one, which the budget
+// alone divides.
+func (w Wave) steps() []PlanStep {
+	switch {
+	case w.Growth != nil:
+		return w.Growth.steps()
+	case len(w.Steps) > 0:
+		return w.Steps
+	}
+	return []PlanStep{{Activate: Share(100)}}
 }
 
 const (
 	maxPlan    = 256 << 10
 	maxWaves   = 100
 	maxRegions = 1000
-	maxSteps   = 20
+	maxSteps   = 100
+	maxGates   = 20
+	maxWindows = 50
 )
 
 // basePlan holds the defaults.
@@ -68,6 +114,7 @@ func basePlan() Plan {
 		Healthy:        wire.Duration(10 * time.Second),
 		Soak:           wire.Duration(5 * time.Minute),
 		Deadline:       wire.Duration(10 * time.Minute),
+		ApproveWithin:  wire.Duration(24 * time.Hour),
 		OnFailure:      RevertWave,
 	}
 }
@@ -80,10 +127,11 @@ func DefaultPlan(regions []wire.Region) Plan {
 		return p
 	}
 	bake := wire.Duration(time.Minute)
+	step := func(a Amount) PlanStep { return PlanStep{Activate: a, Bake: bake} }
 	p.Waves = []Wave{{
 		Regions:  []wire.Region{regions[0]},
 		Strategy: StrategyCanary,
-		Steps:    []PlanStep{{Count(1), bake}, {Share(10), bake}, {Share(50), bake}, {Share(100), 0}},
+		Steps:    []PlanStep{step(Count(1)), step(Share(10)), step(Share(50)), {Activate: Share(100)}},
 		Bake:     5 * bake,
 	}}
 	for pair := range slices.Chunk(regions[1:], 2) {
@@ -92,111 +140,21 @@ func DefaultPlan(regions []wire.Region) Plan {
 	return p
 }
 
-// Validate reports the first thing that is wrong with the plan. known is the regions of the
-// fleet.
-func (p Plan) Validate(known []wire.Region) error {
-	bad := func(field, format string, args ...any) error {
-		return &wire.FieldError{Doc: "plan", Field: field, Reason: fmt.Sprintf(format, args...)}
-	}
-	if len(p.Waves) == 0 || len(p.Waves) > maxWaves {
-		return bad("waves", "are %d, want 1 to %d", len(p.Waves), maxWaves)
-	}
-	if p.MaxUnavailable.N < 1 {
-		return bad("max_unavailable", "is %s, want at least 1", p.MaxUnavailable)
-	}
-	if p.MaxUnreachable.N < 0 || p.MaxUnreachable.All() {
-		return bad("max_unreachable", "is %s, want less than 100%%", p.MaxUnreachable)
-	}
-	if p.MaxFailures < 0 {
-		return bad("max_failures", "is negative")
-	}
-	if p.Healthy < 0 || p.Soak < 0 {
-		return bad("healthy", "and soak cannot be negative")
-	}
-	if p.Deadline.Std() < time.Second || p.Deadline.Std() > 24*time.Hour {
-		return bad("deadline", "is %s, want 1s to 24h", p.Deadline)
-	}
-	if p.Healthy >= p.Deadline {
-		return bad("healthy", "is %s, not below the deadline of %s", p.Healthy, p.Deadline)
-	}
-	switch p.OnFailure {
-	case RevertWave, RevertAll, HoldOnly:
-	default:
-		return bad("on_failure", "is %q, want revert-wave, revert-all or hold", p.OnFailure)
-	}
-	in := make(map[wire.Region]int)
-	for i, w := range p.Waves {
-		field := fmt.Sprintf("waves[%d]", i)
-		if len(w.Regions) == 0 {
-			return bad(field+".regions", "are missing")
-		}
-		for j, r := range w.Regions {
-			field := fmt.Sprintf("%s.regions[%d]", field, j)
-			if !slices.Contains(known, r) {
-				return bad(field, "is %q, not a region of the fleet", r)
-			}
-			if first, twice := in[r]; twice {
-				return bad(field, "is %q, already in waves[%d]", r, first)
-			}
-			in[r] = i
-		}
-		if len(in) > maxRegions {
-			return bad(field+".regions", "are more than %d in the plan", maxRegions)
-		}
-		if w.MaxParallel < 0 {
-			return bad(field+".max_parallel", "is negative")
-		}
-		if w.Bake < 0 {
-			return bad(field+".bake", "is negative")
-		}
-		if err := p.checkSteps(field, w); err != nil {
-			return err
+// waveOf returns the wave of the region.
+func (p Plan) waveOf(r wire.Region) Wave {
+	for _, w := range p.Waves {
+		if slices.Contains(w.Regions, r) {
+			return w
 		}
 	}
-	return nil
+	return Wave{}
 }
 
-// checkSteps holds that no region ever changes all at once.
-func (p Plan) checkSteps(field string, w Wave) error {
-	bad := func(field, format string, args ...any) error {
-		return &wire.FieldError{Doc: "plan", Field: field, Reason: fmt.Sprintf(format, args...)}
+// gate returns the gate of a name.
+func (p Plan) gate(name string) (Gate, bool) {
+	i := slices.IndexFunc(p.Gates, func(g Gate) bool { return g.Name == name })
+	if i < 0 {
+		return Gate{}, false
 	}
-	switch w.Strategy {
-	case StrategyRolling:
-		if len(w.Steps) > 0 {
-			return bad(field+".steps", "need strategy canary")
-		}
-		if p.MaxUnavailable.All() {
-			return bad("max_unavailable", "is 100%% and %s is rolling: all agents would switch at once; use canary steps", field)
-		}
-		return nil
-	case StrategyCanary:
-	default:
-		return bad(field+".strategy", "is %q, want rolling or canary", w.Strategy)
-	}
-	if len(w.Steps) == 0 || len(w.Steps) > maxSteps {
-		return bad(field+".steps", "are %d, a canary wants 1 to %d", len(w.Steps), maxSteps)
-	}
-	for i, s := range w.Steps {
-		field := fmt.Sprintf("%s.steps[%d]", field, i)
-		last := i == len(w.Steps)-1
-		switch {
-		case s.Activate.N < 1:
-			return bad(field+".activate", "is %s, want at least 1", s.Activate)
-		case s.Bake < 0:
-			return bad(field+".bake", "is negative")
-		case last && !s.Activate.All():
-			return bad(field+".activate", "is %s, the last step has to be 100%%", s.Activate)
-		case last && s.Bake > 0:
-			return bad(field+".bake", "is of the last step; the wave's bake follows it")
-		case last && i == 0 && p.MaxUnavailable.All():
-			return bad(field+".activate", "is 100%% in one step with max_unavailable 100%%")
-		case !last && s.Activate.All():
-			return bad(field+".activate", "is 100%% before the last step")
-		}
-		if i > 0 && s.Activate.Percent == w.Steps[i-1].Activate.Percent && s.Activate.N <= w.Steps[i-1].Activate.N {
-			return bad(field+".activate", "is %s, not above the step before", s.Activate)
-		}
-	}
-	return nil
+	return p.Gates[i], true
 }

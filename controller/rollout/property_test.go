@@ -71,7 +71,7 @@ func playHistory(t *testing.T, seed uint64) {
 		case 4, 5:
 			f.operator(Resume{f.now, "kim"})
 		case 6:
-			f.operator(Abort{f.now, "kim"})
+			f.operator(Abort{f.now, "kim", rnd.IntN(3) == 0})
 		case 7:
 			starts++
 			f.operator(Undo{f.now, fmt.Sprintf("u%d", starts), "kim"})
@@ -141,7 +141,7 @@ func randomPlan(rnd *rand.Rand, regions []wire.Region) Plan {
 		w := Wave{Regions: regions[:n:n], Strategy: StrategyRolling, MaxParallel: rnd.IntN(2), Bake: wire.Duration(rnd.IntN(20)) * wire.Duration(time.Second)}
 		if rnd.IntN(3) == 0 {
 			w.Strategy = StrategyCanary
-			w.Steps = []PlanStep{{Count(1), wire.Duration(rnd.IntN(5)) * wire.Duration(time.Second)}, {Share(60), 0}, {Share(100), 0}}
+			w.Steps = []PlanStep{{Activate: Count(1), Bake: wire.Duration(rnd.IntN(5)) * wire.Duration(time.Second)}, {Activate: Share(60)}, {Activate: Share(100)}}
 		}
 		p.Waves = append(p.Waves, w)
 		regions = regions[n:]
@@ -301,13 +301,8 @@ func recent(f *fleet, r wire.Region) (n int) {
 
 // widened: what may switch beyond what has is within the budget.
 func (w *witness) widened(before, after State, d Decision) {
-	p := after.Rollout.Plan
 	tl := after.tally(d.Region)
-	steps := 1
-	if wave := p.waveOf(d.Region); wave.Strategy == StrategyCanary && after.Regions[d.Region].Phase == PhaseActivating {
-		steps = len(wave.Steps)
-	}
-	budget := p.budget(steps, tl.serving)
+	budget := after.Budget(d.Region)
 	already := before.tally(d.Region).InFlight
 	if tl.InFlight > max(budget, already) {
 		w.t.Errorf("%s: %d in flight, at most %d", d.Region, tl.InFlight, budget)

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -16,15 +17,16 @@ func (t *turn) takeBack(ending RolloutStatus, all bool) {
 		for _, r := range w.Regions {
 			rr := t.s.Regions[r]
 			switch rr.Phase {
-			case PhaseStaging:
-				rr.Phase, rr.Next, rr.Hold, rr.Acked = PhaseDropped, nil, nil, nil
+			case PhaseStaging, PhaseArming:
+				if rr.Mixed {
+					t.revert(r, rr.base())
+					continue
+				}
+				rr.Phase = PhaseDropped
+				rr.settle()
 				t.set(r, rr)
 			case PhaseActivating, PhasePurging, PhaseBaking:
-				old := wire.Target{}
-				if rr.Committed != nil {
-					old = *rr.Committed
-				}
-				t.revert(r, old)
+				t.revert(r, rr.base())
 			case PhaseCommitted:
 				if all {
 					t.revert(r, ro.Before[r])
@@ -33,6 +35,27 @@ func (t *turn) takeBack(ending RolloutStatus, all bool) {
 			}
 		}
 	}
+}
+
+// base returns what the region has committed; zero: nothing.
+func (rr RegionRecord) base() wire.Target {
+	if rr.Committed == nil {
+		return wire.Target{}
+	}
+	return *rr.Committed
+}
+
+// renew forgets what belongs to the change before the one that begins.
+func (rr *RegionRecord) renew(p RegionPhase) {
+	rr.Phase, rr.Step, rr.NamedAt, rr.Ladder, rr.Acked, rr.Hold = p, 0, time.Time{}, nil, nil, nil
+	rr.Readings, rr.Approvals, rr.Waived = nil, nil, ""
+}
+
+// settle ends the change: nothing is under way in the region. What was acknowledged stays so.
+func (rr *RegionRecord) settle() {
+	acked := rr.Acked
+	rr.renew(rr.Phase)
+	rr.Next, rr.Mixed, rr.Acked = nil, false, acked
 }
 
 // revert orders the old content at a new epoch. A purge under way for the epoch that is
@@ -50,7 +73,7 @@ func (t *turn) revert(r wire.Region, old wire.Target) {
 		Target: old, Phase: wire.PhaseActivate, Healthy: t.s.Rollout.Plan.Healthy,
 		Cohort: wire.Cohort{Seed: t.s.Rollout.Seed},
 	}
-	rr.Phase, rr.Step, rr.Ladder, rr.Acked, rr.Hold = PhaseReverting, 0, nil, nil, nil
+	rr.renew(PhaseReverting)
 	rr.Purge, rr.Covered, rr.Late = nil, nil, false
 	rr.Served = withServed(rr.Served, old.Digest, old.Epoch)
 	rr.Times = Times{Ordered: t.s.Now, Activated: t.s.Now}
@@ -66,7 +89,8 @@ func (t *turn) stuck(r wire.Region) {
 	t.own().Ending = StatusFailed
 	reason := fmt.Sprintf("cannot revert %s: it ran nothing before; agents that switched keep what they run until the next rollout", r)
 	if rr.Phase != PhaseCommitted {
-		rr.Phase, rr.Next, rr.Ladder, rr.Acked, rr.Hold = PhaseDropped, nil, nil, nil, nil
+		rr.Phase = PhaseDropped
+		rr.settle()
 		rr.Purge, rr.Covered, rr.Late = nil, nil, false
 		t.set(r, rr)
 	}

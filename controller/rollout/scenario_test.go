@@ -129,7 +129,7 @@ func (f *fleet) command(w []string, plan string) error {
 	case "resume":
 		f.operator(Resume{f.now, "kim"})
 	case "abort":
-		f.operator(Abort{f.now, "kim"})
+		f.operator(Abort{f.now, "kim", len(w) > 1 && w[1] == "all"})
 	case "undo": // undo ID
 		f.operator(Undo{f.now, w[1], "kim"})
 	case "run": // run DURATION

@@ -24,17 +24,29 @@ type Record struct {
 	Regions  map[wire.Region]RegionRecord `json:"regions"`           // region → what it runs and where it stands
 	Rollout  *Rollout                     `json:"rollout,omitempty"` // the active or the last one
 	Decided  uint64                       `json:"decided"`           // number of the last decision
+	// Quarantine is whose last bundle failed, oldest first: the next one is started by
+	// somebody who has looked at that failure, or not at all.
+	Quarantine []Quarantined `json:"quarantine,omitempty"`
+}
+
+// Quarantined is a source whose bundle had to be taken back.
+type Quarantined struct {
+	Source  string    `json:"source"`  // as [Start] says it
+	Rollout string    `json:"rollout"` // that was taken back
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"`
 }
 
 // RegionPhase says where a region stands in the current rollout.
 type RegionPhase string
 
-// The phases of a region. Forward: staging → activating → purging → baking → committed.
+// The phases of a region. Forward: staging → (arming →) activating → purging → baking → committed.
 // Back: reverting → repurging → reverted. A region that never ordered an activation is
 // dropped.
 const (
 	PhaseIdle       RegionPhase = ""
 	PhaseStaging    RegionPhase = "staging"    // agents fetch and validate; nothing serves it
+	PhaseArming     RegionPhase = "arming"     // blue-green: every agent preloads it
 	PhaseActivating RegionPhase = "activating" // the cohort widens
 	PhasePurging    RegionPhase = "purging"    // every serving agent confirmed; purge requested
 	PhaseBaking     RegionPhase = "baking"     // barrier reached; waiting for bake and wave
@@ -54,11 +66,19 @@ type RegionRecord struct {
 	Next      *wire.Transit `json:"next,omitempty"` // the change under way, as ordered
 
 	Step     int            `json:"step,omitempty"`    // index of the plan's step while activating
+	NamedAt  time.Time      `json:"named_at,omitzero"` // when agents were last let switch by name; their deadline counts from here
 	Ladder   []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
 	Acked    []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
 	Returned time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
 	Issued   time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
 	Hold     *Hold          `json:"hold,omitempty"`
+
+	Readings  []Reading  `json:"readings,omitempty"`  // the newest of each gate, by name
+	Approvals []Approval `json:"approvals,omitempty"` // for going on from the current step or wave
+	Waived    string     `json:"waived,omitempty"`    // who let the region go on without its gates this time
+	// Mixed says that an activation was superseded here: agents may run what neither
+	// Committed nor Next names. Leaving the region alone would leave it so.
+	Mixed bool `json:"mixed,omitempty"`
 
 	Served  []Served     `json:"served,omitempty"`  // since the last verified purge, oldest first
 	Covered AgentSet     `json:"covered,omitempty"` // agents whose activation of Purge.Epoch was followed by a purge
@@ -89,6 +109,7 @@ type Rung struct {
 type Times struct {
 	Ordered   time.Time `json:"ordered,omitzero"`   // staging ordered
 	Staged    time.Time `json:"staged,omitzero"`    // all live agents had it staged
+	Armed     time.Time `json:"armed,omitzero"`     // all live agents had it preloaded, where the strategy asks for it
 	Activated time.Time `json:"activated,omitzero"` // first activation ordered
 	StepDone  time.Time `json:"step_done,omitzero"` // the current step was confirmed
 	Confirmed time.Time `json:"confirmed,omitzero"` // the last agent confirmed
@@ -125,12 +146,17 @@ const (
 	HoldMembers HoldKind = "members" // the region's member list is not known
 	HoldPurge   HoldKind = "purge"   // a purge is not verified in time
 	HoldBehind  HoldKind = "behind"  // a serving agent does not run what the region bakes
+
+	HoldVanished HoldKind = "vanished" // an agent switched and was not heard of since
+	HoldGate     HoldKind = "gate"     // a gate has no data
+	HoldApproval HoldKind = "approval" // people have to approve
+	HoldFreeze   HoldKind = "freeze"   // nothing new begins now
 )
 
 // RolloutStatus is where a rollout stands.
 type RolloutStatus string
 
-// The statuses. The last four are ends.
+// The statuses. The last five are ends.
 const (
 	StatusRunning   RolloutStatus = "running"
 	StatusPaused    RolloutStatus = "paused"    // by an operator
@@ -140,12 +166,14 @@ const (
 	StatusReverted  RolloutStatus = "reverted"
 	StatusAborted   RolloutStatus = "aborted"
 	StatusFailed    RolloutStatus = "failed" // something could not be taken back
+
+	StatusSuperseded RolloutStatus = "superseded" // a newer one took its place
 )
 
 // Ended reports whether the rollout is over.
 func (s RolloutStatus) Ended() bool {
 	switch s {
-	case StatusDone, StatusReverted, StatusAborted, StatusFailed:
+	case StatusDone, StatusReverted, StatusAborted, StatusFailed, StatusSuperseded:
 		return true
 	}
 	return false
@@ -156,7 +184,9 @@ type Rollout struct {
 	ID      string        `json:"id"`
 	By      string        `json:"by"`
 	Seed    string        `json:"seed"`             // of the cohorts
+	Source  string        `json:"source,omitempty"` // whose bundle it is
 	Undoes  string        `json:"undoes,omitempty"` // the rollout this one takes back
+	Glass   *Glass        `json:"glass,omitempty"`  // it was started in an emergency
 	Target  wire.Target   `json:"target"`           // without epoch; of an undo, that of its first region
 	Plan    Plan          `json:"plan"`
 	Wave    int           `json:"wave"` // index of the current wave
@@ -187,8 +217,10 @@ type Membership struct {
 // Agent is an enrolled agent and the last it said.
 type Agent struct {
 	ID      wire.AgentID
-	Drained bool      // takes no traffic; nobody waits for it
-	Seen    time.Time // when a member list first named it
+	Build   string         // version of the agent's program
+	Peers   []wire.AgentID // whom its gossip sees, itself included; a hint
+	Drained bool           // takes no traffic; nobody waits for it
+	Seen    time.Time      // when a member list first named it
 	// Report is nil until the first; the other fields say when it was stored, its place
 	// among the agent's reports, and which desired document it acts on.
 	Report                         *wire.AppReport

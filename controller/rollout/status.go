@@ -9,18 +9,21 @@ import (
 // Summary is the state of an app for people and programs that watch it. Nothing in it is
 // stored.
 type Summary struct {
-	App      wire.App        `json:"app"`
-	Revision uint64          `json:"revision"`
-	At       time.Time       `json:"at"`
-	Rollout  *RolloutSummary `json:"rollout,omitempty"` // the active or last one
-	Regions  []RegionSummary `json:"regions"`           // every region known, by name
+	App        wire.App        `json:"app"`
+	Revision   uint64          `json:"revision"`
+	At         time.Time       `json:"at"`
+	Rollout    *RolloutSummary `json:"rollout,omitempty"`    // the active or last one
+	Regions    []RegionSummary `json:"regions"`              // every region known, by name
+	Quarantine []Quarantined   `json:"quarantine,omitempty"` // whose last bundle failed
 }
 
 // RolloutSummary is the state of a rollout.
 type RolloutSummary struct {
 	ID      string        `json:"id"`
 	By      string        `json:"by"`
+	Source  string        `json:"source,omitempty"` // whose bundle it is
 	Undoes  string        `json:"undoes,omitempty"`
+	Glass   *Glass        `json:"glass,omitempty"` // it is an emergency
 	Version wire.Version  `json:"version"`
 	Digest  wire.Digest   `json:"digest"`
 	Status  RolloutStatus `json:"status"`
@@ -40,18 +43,24 @@ type WaveSummary struct {
 
 // RegionSummary is one region.
 type RegionSummary struct {
-	Region  wire.Region    `json:"region"`
-	Phase   RegionPhase    `json:"phase"`
-	Running wire.Version   `json:"running,omitempty"` // committed
-	Epoch   wire.Epoch     `json:"epoch,omitempty"`   // committed, or of the change under way
-	Next    wire.Version   `json:"next,omitempty"`    // of the change under way
-	Step    int            `json:"step,omitempty"`    // from 1, while activating
-	Steps   int            `json:"steps,omitempty"`
-	Counts  Counts         `json:"counts"`
-	Purge   *PurgeRecord   `json:"purge,omitempty"`
-	Hold    *Hold          `json:"hold,omitempty"`
-	Times   Times          `json:"times,omitzero"`
-	Agents  []AgentSummary `json:"agents,omitempty"` // by ID
+	Region  wire.Region  `json:"region"`
+	Phase   RegionPhase  `json:"phase"`
+	Running wire.Version `json:"running,omitempty"` // committed
+	Epoch   wire.Epoch   `json:"epoch,omitempty"`   // committed, or of the change under way
+	Next    wire.Version `json:"next,omitempty"`    // of the change under way
+	Step    int          `json:"step,omitempty"`    // from 1, while activating
+	Steps   int          `json:"steps,omitempty"`
+	Counts  Counts       `json:"counts"`
+	Purge   *PurgeRecord `json:"purge,omitempty"`
+	Hold    *Hold        `json:"hold,omitempty"`
+	Times   Times        `json:"times,omitzero"`
+
+	Readings  []Reading     `json:"readings,omitempty"`  // the newest of each gate
+	Approvals []Approval    `json:"approvals,omitempty"` // for going on from the step or wave
+	Approve   int           `json:"approve,omitempty"`   // how many it wants
+	Skew      wire.Duration `json:"skew,omitempty"`      // between the first and the last agent that switched to the epoch, by their clocks
+
+	Agents []AgentSummary `json:"agents,omitempty"` // by ID
 }
 
 // Counts is how the agents of a region stand towards its epoch.
@@ -61,6 +70,7 @@ type Counts struct {
 	Live      int `json:"live"`      // serving, and reported lately
 	Silent    int `json:"silent"`    // serving, and not heard of: unknown
 	Staged    int `json:"staged"`    // live, have the content validated or further
+	Armed     int `json:"armed"`     // live, have it preloaded or further
 	Active    int `json:"active"`    // live, switched or further
 	Confirmed int `json:"confirmed"` // live, read back
 	Failed    int `json:"failed"`    // said so, or missed the deadline

@@ -31,7 +31,10 @@ func Step(s State, e Event) (State, []Effect) {
 	case PurgeFailed:
 		t.purgeFailed(e)
 		t.settle("")
-	case Start, Pause, Resume, Abort, Undo:
+	case Measured:
+		t.measured(e)
+		t.settle("")
+	case Start, Pause, Resume, Approve, Promote, Abort, Undo:
 		if Check(s, e) == nil {
 			t.command(e)
 			t.settle("")
@@ -224,7 +227,7 @@ func (t *turn) decide(kind Kind, r wire.Region, inputs map[string]string, format
 }
 
 // finish compares what is with what was: decisions first, so that the log never lags behind
-// an order, then orders, then purges.
+// an order, then orders, then readings and purges.
 func (t *turn) finish() (State, []Effect) {
 	var effects []Effect
 	for _, d := range t.decided {
@@ -239,6 +242,11 @@ func (t *turn) finish() (State, []Effect) {
 		}
 		for _, r := range wire.Keys(t.s.Regions) {
 			was, is := t.before.Regions[r], t.s.Regions[r]
+			for _, rd := range is.Readings {
+				if m, ok := t.s.measureOf(r, rd); ok && rd.open() && rd.Round > was.reading(rd.Gate).Round {
+					effects = append(effects, m)
+				}
+			}
 			if is.Purge != nil && is.Purge.open() && (was.Purge == nil || was.Purge.Epoch != is.Purge.Epoch || was.Purge.Round != is.Purge.Round) {
 				effects = append(effects, purgeOf(t.s.App, r, is.Purge))
 			}

@@ -8,7 +8,7 @@ import (
 
 // Status derives the summary of an app.
 func Status(s State) Summary {
-	sum := Summary{App: s.App, Revision: s.Revision, At: s.Now}
+	sum := Summary{App: s.App, Revision: s.Revision, At: s.Now, Quarantine: s.Quarantine}
 	all := wire.Keys(s.View.Members)
 	all = append(all, wire.Keys(s.Regions)...)
 	slices.Sort(all)
@@ -20,7 +20,7 @@ func Status(s State) Summary {
 		return sum
 	}
 	rs := &RolloutSummary{
-		ID: ro.ID, By: ro.By, Undoes: ro.Undoes, Version: ro.Target.Version, Digest: ro.Target.Digest,
+		ID: ro.ID, By: ro.By, Source: ro.Source, Undoes: ro.Undoes, Glass: ro.Glass, Version: ro.Target.Version, Digest: ro.Target.Digest,
 		Status: ro.Status, Reason: s.reason(), Wave: ro.Wave, Started: ro.Started, Ended: ro.Ended,
 	}
 	for i, w := range ro.Plan.Waves {
@@ -71,7 +71,13 @@ func (s State) summarise(r wire.Region) RegionSummary {
 	rr := s.Regions[r]
 	sum := RegionSummary{
 		Region: r, Phase: rr.Phase, Epoch: rr.epoch(), Counts: s.tally(r).Counts,
-		Purge: rr.Purge, Hold: rr.Hold, Times: rr.Times,
+		Purge: rr.Purge, Hold: rr.Hold, Times: rr.Times, Readings: rr.Readings, Approvals: rr.Approvals,
+	}
+	if skew, ok := s.skew(r); ok {
+		sum.Skew = wire.Duration(skew)
+	}
+	if ro := s.active(); ro != nil && (rr.Phase == PhaseActivating || rr.Phase == PhasePurging || rr.Phase == PhaseBaking) {
+		sum.Approve = s.approvers(r)
 	}
 	if rr.Committed != nil {
 		sum.Running = rr.Committed.Version

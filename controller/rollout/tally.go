@@ -56,6 +56,18 @@ func staged(a *Agent, e wire.Epoch) bool {
 	return false
 }
 
+// armed reports whether the agent has the content of the epoch preloaded, or further.
+func armed(a *Agent, e wire.Epoch) bool {
+	if switched(a, e) {
+		return true
+	}
+	n := (*wire.Progress)(nil)
+	if a.Report != nil {
+		n = a.Report.Next
+	}
+	return n != nil && n.Epoch == e && (n.State == wire.StateArmed || n.State == wire.StateSwitching)
+}
+
 // failure is an agent that failed, and how.
 type failure struct {
 	agent  wire.AgentID
@@ -71,6 +83,7 @@ type tally struct {
 	waiting  int
 	failed   int       // live ones of Failed
 	failures []failure // not acknowledged
+	vanished []failure // not acknowledged
 }
 
 // tally counts a region's agents.
@@ -88,6 +101,10 @@ func (s State) tally(r wire.Region) tally {
 		}
 		tl.serving++
 		p := s.presence(a)
+		_, acked := slices.BinarySearch(rr.Acked, a.ID)
+		if why := s.vanished(r, a); why != "" && !acked {
+			tl.vanished = append(tl.vanished, failure{a.ID, why})
+		}
 		switch p {
 		case silent:
 			tl.Silent++
@@ -98,7 +115,7 @@ func (s State) tally(r wire.Region) tally {
 		}
 		if reason := s.failed(rr, a); reason != "" {
 			tl.Failed++
-			if _, acked := slices.BinarySearch(rr.Acked, a.ID); !acked {
+			if !acked {
 				tl.failures = append(tl.failures, failure{a.ID, reason})
 			}
 			tl.failed += one(p == live)
@@ -111,6 +128,7 @@ func (s State) tally(r wire.Region) tally {
 		e := rr.epoch()
 		in, conf := inCohort(rr, a), confirmed(a, e)
 		tl.Staged += one(staged(a, e))
+		tl.Armed += one(armed(a, e))
 		tl.Active += one(switched(a, e))
 		tl.Confirmed += one(conf)
 		tl.InCohort += one(in)
@@ -125,6 +143,10 @@ func one(b bool) int {
 	}
 	return 0
 }
+
+// crashLimit is how many crashes of an agent since it switched make it failed: one may
+// have another cause.
+const crashLimit = 2
 
 // tolerates reports how many silent agents may be left behind.
 func (tl tally) tolerates(p Plan) int {
@@ -154,13 +176,19 @@ func (s State) failed(rr RegionRecord, a *Agent) string {
 	if switched(a, e) && a.Report.Running.Error != "" {
 		return "unhealthy: " + a.Report.Running.Error
 	}
+	if switched(a, e) && a.Report.Running.Crashes >= crashLimit {
+		return fmt.Sprintf("crash-looping: its agent crashed %d times since it switched", a.Report.Running.Crashes)
+	}
 	ro := s.active()
 	if ro == nil || !rr.awaits(a) || s.presence(a) != live {
 		return ""
 	}
 	since, what := rr.Times.Ordered, "stage"
-	if rr.Next.Phase == wire.PhaseActivate {
-		since, what = rr.orderedAt(a.score), "confirm"
+	switch {
+	case rr.Phase == PhaseArming:
+		since, what = rr.Issued, "arm"
+	case rr.Next.Phase == wire.PhaseActivate:
+		since, what = rr.orderedAt(a), "confirm"
 	}
 	since = later(later(since, rr.Returned), a.since)
 	if s.Now.Sub(since) >= ro.Plan.Deadline.Std() {
@@ -180,12 +208,15 @@ func (rr RegionRecord) epoch() wire.Epoch {
 	return 0
 }
 
-// orderedAt returns since when an agent of the score may switch.
-func (rr RegionRecord) orderedAt(score wire.Score) time.Time {
+// orderedAt returns since when the agent may switch.
+func (rr RegionRecord) orderedAt(a *Agent) time.Time {
 	for _, rung := range rr.Ladder {
-		if score <= rung.CutOff {
+		if a.score <= rung.CutOff {
 			return rung.At
 		}
+	}
+	if !rr.NamedAt.IsZero() {
+		return rr.NamedAt
 	}
 	return rr.Issued
 }
