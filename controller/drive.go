@@ -37,7 +37,7 @@ func (c *Controller) stepBy(app wire.App, e rollout.Event, by string) error {
 		w.put[appKey(app)] = next.Record
 	}
 	if old.Rollout != nil && next.Rollout != nil && old.Rollout.ID != next.Rollout.ID {
-		w.put[historyKey(app, old.Rollout.ID)] = old.Rollout
+		w.put[historyKey(app, old.Rollout.ID)] = rollout.Superseded(*old.Rollout, *next.Rollout)
 		tooOld, err := c.forgotten(app, keptHistory-1)
 		if err != nil {
 			return err

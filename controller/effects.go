@@ -114,6 +114,9 @@ func (c *Controller) perform(ctx context.Context, fence wire.Fence, effect rollo
 		}
 		c.cfg.trace("ordered")
 		return nil
+	case rollout.Measure:
+		c.measure(ctx, e)
+		return nil
 	case rollout.Purge:
 		if err := c.journal.publish(ctx, c.cfg.Bus); err != nil {
 			return err

@@ -111,6 +111,7 @@ func (c *Controller) reported(app wire.App, n node) error {
 	}
 	return c.step(app, rollout.Reported{
 		Now: time.Now().UTC(), Region: n.Region, Agent: n.Agent, Stored: n.stored,
-		Incarnation: n.report.Incarnation, Sequence: n.report.Sequence, Desired: n.report.Desired, Report: a,
+		Incarnation: n.report.Incarnation, Sequence: n.report.Sequence, Desired: n.report.Desired,
+		Build: n.report.Build, Peers: n.report.Members, Report: a,
 	})
 }

@@ -155,6 +155,7 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 		}
 		view, err := c.command(info.App, rollout.Start{
 			Now: time.Now().UTC(), ID: newID(), By: by, Seed: rand.Text(), Plan: plan, CheckIndex: req.CheckIndex,
+			Source: strings.Join(info.Authors, ","), Acknowledge: req.Acknowledge, Supersede: req.Supersede, Emergency: req.Emergency,
 			Target: wire.Target{Digest: info.Digest, Version: info.Version, Packs: []wire.PackRef{{Index: info.Index}}},
 		}, by)
 		c.cfg.trace("start taken")
@@ -162,8 +163,11 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 	})
 }
 
-// Command is "pause", "resume", "abort" or "undo" on the rollout of an app. What it
-// decides is on disk once Command returns.
+// Commands are what [Controller.Command] takes.
+var Commands = []string{"pause", "resume", "approve", "promote", "abort", "abort-all", "undo"}
+
+// Command is one of [Commands] on the rollout of an app. What it decides is on disk once
+// Command returns. Whether by may approve and promote is for the caller to know.
 func (c *Controller) Command(ctx context.Context, app wire.App, name, by string) (AppView, error) {
 	return decide(ctx, c, func() (AppView, error) {
 		if _, there := c.states[app]; !there {
@@ -175,12 +179,16 @@ func (c *Controller) Command(ctx context.Context, app wire.App, name, by string)
 			return c.command(app, rollout.Pause{Now: now, By: by}, by)
 		case "resume":
 			return c.command(app, rollout.Resume{Now: now, By: by}, by)
-		case "abort":
-			return c.command(app, rollout.Abort{Now: now, By: by}, by)
+		case "approve":
+			return c.command(app, rollout.Approve{Now: now, By: by}, by)
+		case "promote":
+			return c.command(app, rollout.Promote{Now: now, By: by}, by)
+		case "abort", "abort-all":
+			return c.command(app, rollout.Abort{Now: now, By: by, All: name == "abort-all"}, by)
 		case "undo":
 			return c.command(app, rollout.Undo{Now: now, ID: newID(), By: by}, by)
 		}
-		return AppView{}, fmt.Errorf("%w: %q is not a command, want pause, resume, abort or undo", ErrInvalid, name)
+		return AppView{}, fmt.Errorf("%w: %q is not a command, want one of %s", ErrInvalid, name, strings.Join(Commands, ", "))
 	})
 }
 

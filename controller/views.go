@@ -41,6 +41,11 @@ type StartRequest struct {
 	// CheckIndex is the index that a dry run returned; the rollout is refused if the app's
 	// state has moved since. Nil: not checked.
 	CheckIndex *uint64 `json:"check_index,omitempty"`
+	// Acknowledge names the failed rollout that put the bundle's authors in quarantine.
+	Acknowledge string `json:"acknowledge,omitempty"`
+	// Supersede names the active rollout, paused or waiting, whose place this one takes.
+	Supersede string             `json:"supersede,omitempty"`
+	Emergency *rollout.Emergency `json:"emergency,omitempty"` // nil: none
 }
 
 // PlanView is what a rollout would do.
@@ -56,15 +61,25 @@ type PlanView struct {
 
 // PlanRegion is what a rollout would do in one region.
 type PlanRegion struct {
-	Wave     int           `json:"wave"` // from 1
-	Region   wire.Region   `json:"region"`
-	Agents   int           `json:"agents"`
-	Live     int           `json:"live"`
-	From     wire.Version  `json:"from,omitempty"` // empty: nothing committed yet
-	Files    []string      `json:"files"`          // changed paths, "+", "-" or "~" before each
-	Purge    []string      `json:"purge"`          // selectors
-	PurgeFor wire.Duration `json:"purge_for"`      // predicted, both rounds and the gap
-	Warnings []string      `json:"warnings,omitempty"`
+	Wave     int                `json:"wave"` // from 1
+	Region   wire.Region        `json:"region"`
+	Agents   int                `json:"agents"`
+	Live     int                `json:"live"`
+	From     wire.Version       `json:"from,omitempty"` // empty: nothing committed yet
+	Files    []string           `json:"files"`          // changed paths, "+", "-" or "~" before each
+	Purge    []string           `json:"purge"`          // selectors
+	PurgeFor wire.Duration      `json:"purge_for"`      // predicted, both rounds and the gap
+	Strategy rollout.Strategy   `json:"strategy"`
+	Steps    []rollout.PlanStep `json:"steps"`  // as the region takes them
+	Planes   []PlanPlane        `json:"planes"` // by name
+	Warnings []string           `json:"warnings,omitempty"`
+}
+
+// PlanPlane is a data plane of a region and what it declares of itself.
+type PlanPlane struct {
+	Plane  string   `json:"plane"`  // driver and version, "nginx/1.22.1"
+	Traits []string `json:"traits"` // wire.TraitDropFree, wire.TraitArms
+	Agents int      `json:"agents"` // serving ones that have it
 }
 
 // AppView is the state of one app.
