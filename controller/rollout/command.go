@@ -176,10 +176,6 @@ func (t *turn) start(e Start) {
 	ro.Target.Epoch, ro.Target.Soak = 0, e.Plan.Soak
 	inputs := map[string]string{"by": e.By, "digest": e.Target.Digest.String(), "seed": e.Seed}
 	more := ""
-	if e.Source != "" {
-		inputs["source"] = e.Source
-		more += ", a bundle of " + e.Source
-	}
 	if e.Acknowledge != "" {
 		t.s.Quarantine = slices.DeleteFunc(slices.Clone(t.s.Quarantine), func(q Quarantined) bool { return q.Rollout == e.Acknowledge })
 		inputs["acknowledges"] = e.Acknowledge
@@ -190,13 +186,17 @@ func (t *turn) start(e Start) {
 		inputs["supersedes"] = e.Supersede
 		more += ", in the place of " + e.Supersede
 	}
+	if e.Source != "" {
+		inputs["source"] = e.Source
+		more += "; the bundle is signed by " + e.Source
+	}
 	if em := e.Emergency; em != nil {
 		ro.Glass = &Glass{Reason: em.Reason, Expires: em.Expires.UTC()}
 		inputs["emergency"], inputs["expires"] = em.Reason, em.Expires.UTC().Format(time.RFC3339)
-		more += fmt.Sprintf(", as an emergency that wants %d approvals: %s", GlassApprovals, em.Reason)
+		more += fmt.Sprintf("; an emergency that wants %d approvals: %s", GlassApprovals, em.Reason)
 	}
 	t.begin(ro, func(wire.Region) wire.Target { return ro.Target })
-	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %d waves, started by %s%s", e.ID, t.s.App, e.Target.Version, len(e.Plan.Waves), e.By, more)
+	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %s, started by %s%s", e.ID, t.s.App, e.Target.Version, count(len(e.Plan.Waves), "wave"), e.By, more)
 }
 
 // undo goes through the waves and steps of the last rollout again, without bakes, gates,
@@ -220,7 +220,7 @@ func (t *turn) undo(e Undo) {
 	ro.Target.Epoch = 0
 	t.begin(ro, func(r wire.Region) wire.Target { return before[r] })
 	inputs := map[string]string{"by": e.By, "undoes": last.ID, "regions": fmt.Sprint(len(regions))}
-	t.decide(KindStart, "", inputs, "rollout %s undoes %s in %d regions, started by %s", e.ID, last.ID, len(regions), e.By)
+	t.decide(KindStart, "", inputs, "rollout %s undoes %s in %s, started by %s", e.ID, last.ID, count(len(regions), "region"), e.By)
 }
 
 // begin makes ro the active rollout and orders staging in all its regions.
@@ -280,7 +280,7 @@ func (t *turn) resume(e Resume) {
 	}
 	inputs := by(e.By)
 	inputs["acknowledged"] = fmt.Sprint(acked)
-	t.decide(KindResume, "", inputs, "resumed by %s, who acknowledges %d failures", e.By, acked)
+	t.decide(KindResume, "", inputs, "resumed by %s, who acknowledges %s", e.By, count(acked, "failure"))
 	for _, r := range t.s.failedPurges() {
 		t.requestPurge(r, "resumed by "+e.By)
 	}

@@ -24,6 +24,8 @@ type node struct {
 	app     wire.AppReport
 	seq     uint64
 	sentAt  time.Time
+	build   string
+	peers   []wire.AgentID
 	log     []Reported
 	changed bool
 	since   time.Time // of its last activation
@@ -38,6 +40,8 @@ type fleet struct {
 	lists   map[wire.Region]Members
 	purging map[string]*job
 	stuck   map[wire.Region]string // region → "hold", or why its purges fail
+	sources map[string]Measured    // gate → what is answered
+	asked   []Measure              // not answered yet
 	restart int                    // lose all memory but the Record after every so many events; 0: never
 	fed     int
 	out     func(format string, args ...any)
@@ -54,7 +58,7 @@ func newFleet(t testing.TB) *fleet {
 	return &fleet{
 		t: t, s: State{Record: Record{App: "edge-proxy"}}, now: epoch0,
 		nodes: map[wire.Region][]*node{}, lists: map[wire.Region]Members{},
-		purging: map[string]*job{}, stuck: map[wire.Region]string{},
+		purging: map[string]*job{}, stuck: map[wire.Region]string{}, sources: map[string]Measured{},
 		out: func(string, ...any) {},
 	}
 }
@@ -135,6 +139,8 @@ func (f *fleet) do(eff Effect) {
 		f.say("%s %-8s %s: %s", f.clock(), d.Kind, where, d.Reason)
 	case Publish:
 		f.say("%s publish  %s: %s", f.clock(), eff.Region, orderLine(OrderFor(f.s, eff.Region)))
+	case Measure:
+		f.asked = append(f.asked, eff)
 	case Purge:
 		f.say("%s PURGE    %s: epoch %d round %d from %s to %s", f.clock(), eff.Region, eff.Epoch, eff.Round, f.names(digests(eff.From)...), f.names(eff.To))
 		f.purging[eff.ID()] = &job{eff, f.now.Add(2 * time.Second)}
@@ -185,6 +191,11 @@ func orderLine(o wire.Order) string {
 	}
 	if n := o.Next; n != nil {
 		s += fmt.Sprintf(", %s %s@%d", n.Phase, n.Version, n.Epoch)
+		switch {
+		case len(n.Cohort.Named) > 0:
+			s += fmt.Sprintf(" to %s and %s", n.Cohort.CutOff.String()[:4], n.Cohort.Named)
+			return s
+		}
 		switch n.Cohort.CutOff {
 		case 0:
 		case wire.AllScores:
@@ -243,6 +254,18 @@ func (f *fleet) second() {
 			}
 		}
 	}
+	asked := f.asked
+	f.asked = nil
+	for _, m := range asked {
+		if answer, ok := f.sources[m.Gate.Name]; ok {
+			answer.Now, answer.Region, answer.Epoch, answer.Gate, answer.Round = f.now, m.Region, m.Epoch, m.Gate.Name, m.Round
+			answer.Alone = len(m.Rest) == 0
+			if len(m.Cohort) == 0 {
+				answer.Cohort = Sample{} // asked before anybody was heard of
+			}
+			f.feed(answer)
+		}
+	}
 	for _, id := range wire.Keys(f.purging) {
 		p := f.purging[id]
 		if why := f.stuck[p.Region]; p.at.IsZero() || f.now.Before(p.at) || why == "hold" {
@@ -267,7 +290,7 @@ func (f *fleet) report(r wire.Region, n *node) {
 		c := *app.Next
 		app.Next = &c
 	}
-	e := Reported{Now: f.now, Region: r, Agent: n.id, Stored: f.now, Incarnation: 1, Sequence: n.seq, Report: app}
+	e := Reported{Now: f.now, Region: r, Agent: n.id, Stored: f.now, Incarnation: 1, Sequence: n.seq, Build: n.build, Peers: n.peers, Report: app}
 	n.log = append(n.log, e)
 	f.feed(e)
 }
@@ -291,7 +314,10 @@ func (n *node) act(o wire.Order, now time.Time) {
 	want := o.Base
 	if o.Next != nil {
 		if o.Next.Phase == wire.PhaseStage || !o.Next.Cohort.Has(n.id) || now.After(o.Next.Expires) {
-			n.stage(&o.Next.Target)
+			staged := n.stage(&o.Next.Target)
+			if p := n.app.Next; staged && o.Next.Phase == wire.PhaseStage && o.Next.Cohort.Has(n.id) && p != nil && p.State == wire.StateStaged {
+				p.State, n.changed = wire.StateArmed, true
+			}
 		} else {
 			want = &o.Next.Target
 		}
@@ -319,10 +345,10 @@ func (n *node) stage(want *wire.Target) bool {
 		return false
 	}
 	if p := n.app.Next; p != nil && p.Epoch == want.Epoch {
-		if p.State != wire.StateStaged && n.trouble[want.Version] == "" {
+		if p.State != wire.StateStaged && p.State != wire.StateArmed && n.trouble[want.Version] == "" {
 			p.State, p.Error, n.changed = wire.StateStaged, "", true
 		}
-		return p.State == wire.StateStaged
+		return p.State == wire.StateStaged || p.State == wire.StateArmed
 	}
 	p := &wire.Progress{Epoch: want.Epoch, Digest: want.Digest, Version: want.Version, State: wire.StateStaged}
 	if n.trouble[want.Version] == "stage" {

@@ -109,11 +109,7 @@ func summarise(failures []string) string {
 	if n > few {
 		failures = failures[:few]
 	}
-	agents := "agents"
-	if n == 1 {
-		agents = "agent"
-	}
-	s := fmt.Sprintf("%d %s failed: %s", n, agents, strings.Join(failures, "; "))
+	s := fmt.Sprintf("%s failed: %s", count(n, "agent"), strings.Join(failures, "; "))
 	if n > few {
 		s += "; …"
 	}

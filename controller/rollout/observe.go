@@ -80,7 +80,8 @@ func (t *turn) reported(e Reported) bool {
 
 	was, is := t.s.presence(old), t.s.presence(&a)
 	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && old.Build == a.Build && slices.Equal(old.Peers, a.Peers) && sameProgress(old.Report, a.Report) {
-		return false
+		rr := t.s.Regions[e.Region]
+		return t.s.failed(rr, old) != t.s.failed(rr, &a) // it was heard of after its deadline
 	}
 	if rr, known := t.s.Regions[e.Region]; known {
 		t.note(e.Region, rr, old, &a)

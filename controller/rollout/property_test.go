@@ -61,11 +61,18 @@ func playHistory(t *testing.T, seed uint64) {
 		r := regions[rnd.IntN(len(regions))]
 		n := w.agents[rnd.IntN(len(w.agents))]
 		v := wire.Version(fmt.Sprintf("%d.0", 2+rnd.IntN(3)))
-		switch rnd.IntN(20) {
+		switch rnd.IntN(24) {
 		case 0, 1, 2:
 			starts++
 			id := fmt.Sprintf("r%d", starts)
-			f.operator(Start{Now: f.now, ID: id, By: "kim", Seed: id, Target: bundle(v), Plan: randomPlan(rnd, regions)})
+			e := Start{Now: f.now, ID: id, By: "kim", Seed: id, Target: bundle(v), Plan: randomPlan(rnd, regions)}
+			if ro := f.s.active(); ro != nil && rnd.IntN(2) == 0 {
+				e.Supersede = ro.ID
+			}
+			if rnd.IntN(8) == 0 {
+				e.Emergency = &Emergency{"test", f.now.Add(time.Duration(1+rnd.IntN(5)) * time.Minute)}
+			}
+			f.operator(e)
 		case 3:
 			f.operator(Pause{f.now, "kim"})
 		case 4, 5:
@@ -112,6 +119,19 @@ func playHistory(t *testing.T, seed uint64) {
 				f.feed(e)
 			}
 		case 19:
+			f.sources["errors"] = Measured{Cohort: Sample{Value: ptr(float64(rnd.IntN(5)) / 3)}}
+			if rnd.IntN(3) == 0 {
+				f.sources["errors"] = Measured{Error: "down"}
+			}
+		case 20:
+			f.operator([]Event{Approve{f.now, "lee"}, Approve{f.now, "ann"}, Promote{f.now, "lee"}}[rnd.IntN(3)])
+		case 21:
+			if n.app.Running != nil {
+				n.app.Running.Crashes, n.changed = rnd.IntN(3), true
+			}
+		case 22:
+			n.build, n.changed = fmt.Sprint("1.", rnd.IntN(3)), true
+		case 23:
 			f.run(time.Duration(30+rnd.IntN(60)) * time.Second)
 		}
 		f.run(time.Duration(1+rnd.IntN(8)) * time.Second)
@@ -134,13 +154,21 @@ func randomPlan(rnd *rand.Rand, regions []wire.Region) Plan {
 	p.MaxUnreachable = []Amount{Count(0), Count(0), Count(1), Share(30)}[rnd.IntN(4)]
 	p.MaxFailures = []int{0, 0, 1}[rnd.IntN(3)]
 	p.OnFailure = []OnFailure{RevertWave, RevertWave, RevertAll, HoldOnly}[rnd.IntN(4)]
+	if rnd.IntN(3) == 0 {
+		limit := 1.0
+		p.Gates = []Gate{{Name: "errors", Prometheus: "main", Query: "errors", Max: &limit, Interval: wire.Duration(5 * time.Second), Failures: 1 + rnd.IntN(2)}}
+	}
+	if rnd.IntN(6) == 0 {
+		p.Freeze = []Window{{From: epoch0.Add(2 * time.Minute).Format(time.RFC3339), Until: epoch0.Add(4 * time.Minute).Format(time.RFC3339)}}
+	}
 	regions = slices.Clone(regions)
 	rnd.Shuffle(len(regions), func(i, j int) { regions[i], regions[j] = regions[j], regions[i] })
 	for len(regions) > 0 {
 		n := 1 + rnd.IntN(len(regions))
 		w := Wave{Regions: regions[:n:n], Strategy: StrategyRolling, MaxParallel: rnd.IntN(2), Bake: wire.Duration(rnd.IntN(20)) * wire.Duration(time.Second)}
 		if rnd.IntN(3) == 0 {
-			w.Strategy = StrategyCanary
+			w.Strategy = []Strategy{StrategyCanary, StrategyBlueGreen}[rnd.IntN(2)]
+			w.Approve = rnd.IntN(2)
 			w.Steps = []PlanStep{{Activate: Count(1), Bake: wire.Duration(rnd.IntN(5)) * wire.Duration(time.Second)}, {Activate: Share(60)}, {Activate: Share(100)}}
 		}
 		p.Waves = append(p.Waves, w)
@@ -304,6 +332,12 @@ func (w *witness) widened(before, after State, d Decision) {
 	tl := after.tally(d.Region)
 	budget := after.Budget(d.Region)
 	already := before.tally(d.Region).InFlight
+	if rr := before.Regions[d.Region]; rr.Phase == PhaseReverting { // silent ones below the cut-off may come back together
+		already = 0
+		for _, a := range before.View.Members[d.Region].Agents {
+			already += one(!a.Drained && inCohort(rr, a) && !confirmed(a, rr.epoch()))
+		}
+	}
 	if tl.InFlight > max(budget, already) {
 		w.t.Errorf("%s: %d in flight, at most %d", d.Region, tl.InFlight, budget)
 	}
@@ -336,9 +370,13 @@ func (w *witness) waves(s State) {
 func (w *witness) settle() {
 	f := w.f
 	clear(f.stuck)
+	f.sources["errors"] = Measured{Cohort: Sample{Value: ptr(0)}}
 	for _, n := range w.agents {
 		n.silent, n.drained = false, false
 		clear(n.trouble)
+		if n.app.Running != nil {
+			n.app.Running.Crashes, n.changed = 0, true
+		}
 	}
 	for _, r := range wire.Keys(f.nodes) {
 		f.list(r)
@@ -347,6 +385,11 @@ func (w *witness) settle() {
 		f.run(30 * time.Second)
 		if Check(f.s, Resume{f.now, "kim"}) == nil {
 			f.feed(Resume{f.now, "kim"})
+		}
+		for _, name := range []string{"lee", "ann"} {
+			if e := (Approve{f.now, name}); Check(f.s, e) == nil {
+				f.feed(e)
+			}
 		}
 		if f.s.active() == nil && len(f.s.failedPurges()) == 0 {
 			break

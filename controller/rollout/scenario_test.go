@@ -118,12 +118,77 @@ func (f *fleet) command(w []string, plan string) error {
 			return fmt.Errorf("the fleet does not get to %s: %s", w[1], strings.Join(Explain(f.s), "\n"))
 		}
 		f.quiet = false
-	case "start": // start ID VERSION
+	case "start": // start ID VERSION [source|acknowledge|supersede|emergency VALUE]…
 		p, err := ParsePlan("plan.yaml", []byte(plan))
 		if err != nil {
 			return err
 		}
-		f.operator(Start{Now: f.now, ID: w[1], By: "kim", Seed: w[1], Target: bundle(wire.Version(w[2])), Plan: p})
+		e := Start{Now: f.now, ID: w[1], By: "kim", Seed: w[1], Target: bundle(wire.Version(w[2])), Plan: p}
+		for more := w[3:]; len(more) > 1; more = more[2:] {
+			switch more[0] {
+			case "source":
+				e.Source = more[1]
+			case "acknowledge":
+				e.Acknowledge = more[1]
+			case "supersede":
+				e.Supersede = more[1]
+			case "emergency":
+				d, err := time.ParseDuration(more[1])
+				if err != nil {
+					return err
+				}
+				e.Emergency = &Emergency{Reason: "origin melts", Expires: f.now.Add(d)}
+			default:
+				return fmt.Errorf("no such option: %s", more[0])
+			}
+		}
+		f.operator(e)
+	case "approve":
+		f.operator(Approve{f.now, w[1]})
+	case "promote":
+		f.operator(Promote{f.now, w[1]})
+	case "kind": // kind BUILD PLANE AGENT…
+		for _, id := range w[3:] {
+			_, n := f.find(wire.AgentID(id))
+			n.build, n.app.Plane, n.changed = w[1], w[2], true
+		}
+	case "crashes": // crashes N AGENT…
+		for _, id := range w[2:] {
+			_, n := f.find(wire.AgentID(id))
+			fmt.Sscan(w[1], &n.app.Running.Crashes)
+			n.changed = true
+		}
+	case "gossip": // gossip REGION [AGENT…]: whom the region's agents do not see
+		var seen []wire.AgentID
+		for _, n := range f.nodes[wire.Region(w[1])] {
+			if !slices.Contains(w[2:], string(n.id)) {
+				seen = append(seen, n.id)
+			}
+		}
+		for _, n := range f.nodes[wire.Region(w[1])] {
+			n.peers, n.changed = seen, true
+		}
+	case "gate": // gate NAME VALUE [SAMPLES [REST [SAMPLES]]] | gate NAME down REASON | gate NAME pass|fail REASON | gate NAME mute
+		var m Measured
+		switch w[2] {
+		case "mute":
+			delete(f.sources, w[1])
+			return nil
+		case "down":
+			m.Error = strings.Join(w[3:], " ")
+		case "pass", "fail":
+			m.Verdict, m.Reason = Verdict(w[2]), strings.Join(w[3:], " ")
+		default:
+			numbers := make([]*float64, 4)
+			for i, word := range w[2:] {
+				if word != "-" {
+					numbers[i] = new(float64)
+					fmt.Sscan(word, numbers[i])
+				}
+			}
+			m.Cohort, m.Rest = Sample{numbers[0], numbers[1]}, Sample{numbers[2], numbers[3]}
+		}
+		f.sources[w[1]] = m
 	case "pause":
 		f.operator(Pause{f.now, "kim"})
 	case "resume":

@@ -163,8 +163,9 @@ func inCohort(rr RegionRecord, a *Agent) bool {
 	return named || a.score <= rr.Next.Cohort.CutOff
 }
 
-// failed returns how the agent failed at the region's epoch, or "". A silent agent has not
-// failed by being silent, and neither has one that is new or back for less than the deadline.
+// failed returns how the agent failed at the region's epoch, or "". An agent has not failed
+// by being silent, however short the deadline is, and neither has one that is new or back for
+// less than it.
 func (s State) failed(rr RegionRecord, a *Agent) string {
 	e := rr.epoch()
 	if e == 0 || a.Report == nil {
@@ -191,7 +192,7 @@ func (s State) failed(rr RegionRecord, a *Agent) string {
 		since, what = rr.orderedAt(a), "confirm"
 	}
 	since = later(later(since, rr.Returned), a.since)
-	if s.Now.Sub(since) >= ro.Plan.Deadline.Std() {
+	if a.Stored.Sub(since) >= ro.Plan.Deadline.Std() { // it was heard of since, and still has not
 		return fmt.Sprintf("did not %s within %s", what, ro.Plan.Deadline)
 	}
 	return ""

@@ -34,7 +34,7 @@ func (s State) vanished(r wire.Region, a *Agent) string {
 	}
 	why := fmt.Sprintf("not heard of for %s after it switched", away.Round(time.Second))
 	if asked > 0 {
-		why += fmt.Sprintf("; %d of %d peers miss it, too", missing, asked)
+		why += fmt.Sprintf("; %d of %d peers miss it", missing, asked)
 	}
 	return why
 }
