@@ -168,7 +168,8 @@ func sameProgress(a, b *wire.AppReport) bool {
 // rescore gives every agent its score for the rollout that has just begun.
 func (t *turn) rescore() {
 	members := make(map[wire.Region]*Membership, len(t.s.View.Members))
-	for r, m := range t.s.View.Members {
+	for _, r := range wire.Keys(t.s.View.Members) {
+		m := t.s.View.Members[r]
 		agents := make([]*Agent, len(m.Agents))
 		for i, a := range m.Agents {
 			c := *a
