@@ -164,7 +164,7 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 }
 
 // Commands are what [Controller.Command] takes.
-var Commands = []string{"pause", "resume", "approve", "promote", "abort", "abort-all", "undo"}
+var Commands = []string{"pause", "resume", "approve", "promote", "step-back", "abort", "abort-all", "undo"}
 
 // Command is one of [Commands] on the rollout of an app. What it decides is on disk once
 // Command returns. Whether by may approve and promote is for the caller to know.
@@ -183,6 +183,8 @@ func (c *Controller) Command(ctx context.Context, app wire.App, name, by string)
 			return c.command(app, rollout.Approve{Now: now, By: by}, by)
 		case "promote":
 			return c.command(app, rollout.Promote{Now: now, By: by}, by)
+		case "step-back":
+			return c.command(app, rollout.StepBack{Now: now, By: by}, by)
 		case "abort", "abort-all":
 			return c.command(app, rollout.Abort{Now: now, By: by, All: name == "abort-all"}, by)
 		case "undo":

@@ -29,6 +29,8 @@ func kindOf(e Event) string {
 		return "approve"
 	case Promote:
 		return "promote"
+	case StepBack:
+		return "step-back"
 	case Measured:
 		return "measured"
 	case Abort:
@@ -80,6 +82,8 @@ func DecodeEvent(data []byte) (Event, error) {
 		return decodeAs[Approve](ee.Event)
 	case "promote":
 		return decodeAs[Promote](ee.Event)
+	case "step-back":
+		return decodeAs[StepBack](ee.Event)
 	case "measured":
 		return decodeAs[Measured](ee.Event)
 	case "abort":

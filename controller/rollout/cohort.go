@@ -79,8 +79,10 @@ func (t *turn) widen(r wire.Region, tl tally) {
 	t.step(r, tl, steps)
 }
 
-// maxKinds bounds how many agents join a first cohort by name.
-const maxKinds = 64
+const (
+	maxKinds = 64   // agents that join a first cohort by name
+	maxNamed = 4096 // agents that an order names at all
+)
 
 // uncovered returns an agent, the lowest by score, of each kind that the region's live
 // agents are of and none in its cohort is: a kind is a version of the agent and of the data
@@ -201,7 +203,7 @@ func (t *turn) step(r wire.Region, tl tally, steps []PlanStep) {
 	t.tellGates(r, fmt.Sprintf("step %d", rr.Step+1))
 	rr = t.s.Regions[r]
 	rr.Step++
-	rr.Times.StepDone = time.Time{}
+	rr.StepAbove, rr.Times.StepDone = rr.Next.Cohort.CutOff, time.Time{}
 	rr.Approvals, rr.Waived = nil, ""
 	t.set(r, rr)
 }

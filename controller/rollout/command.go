@@ -20,8 +20,8 @@ var (
 	ErrQuarantine = errors.New("in quarantine")
 )
 
-// Check reports why a command ([Start], [Pause], [Resume], [Approve], [Promote], [Abort],
-// [Undo]) cannot be taken in s; nil for every other event. Step ignores a command that Check refuses, so ask first.
+// Check reports why a command ([Start], [Pause], [Resume], [Approve], [Promote],
+// [StepBack], [Abort], [Undo]) cannot be taken in s; nil for every other event. Step ignores a command that Check refuses, so ask first.
 func Check(s State, e Event) error {
 	ro := s.active()
 	switch e := e.(type) {
@@ -46,6 +46,8 @@ func Check(s State, e Event) error {
 		return s.checkApprove(e)
 	case Promote:
 		return s.checkPromote()
+	case StepBack:
+		return s.checkStepBack()
 	case Abort:
 		if ro == nil {
 			return s.refuse("abort", ErrNotActive, "")
@@ -159,6 +161,8 @@ func (t *turn) command(e Event) {
 		t.approve(e)
 	case Promote:
 		t.promote(e)
+	case StepBack:
+		t.retreat(t.s.steppable(), by(e.By), "asked by "+e.By)
 	case Abort:
 		committed := "stay"
 		if e.All {

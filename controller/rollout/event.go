@@ -7,8 +7,8 @@ import (
 )
 
 // Event is something that happened, with the time it is to be judged at. One of [Tick],
-// [Members], [Reported], [Start], [Pause], [Resume], [Approve], [Promote], [Abort], [Undo],
-// [PurgeVerified], [PurgeFailed] and [Measured].
+// [Members], [Reported], [Start], [Pause], [Resume], [Approve], [Promote], [StepBack], [Abort],
+// [Undo], [PurgeVerified], [PurgeFailed] and [Measured].
 type Event interface {
 	// Time returns when the event is judged. Time never runs backwards: an earlier
 	// time counts as the newest one seen.
@@ -106,6 +106,13 @@ type Promote struct {
 	By  string    `json:"by"`
 }
 
+// StepBack takes the last step of the regions that widen back: the agents that it let switch
+// return to the old release, and the rollout waits at the step before.
+type StepBack struct {
+	Now time.Time `json:"now"`
+	By  string    `json:"by"`
+}
+
 // Abort takes the regions under way back and keeps the committed ones, or with All takes
 // these back, too.
 type Abort struct {
@@ -163,6 +170,7 @@ func (e Pause) Time() time.Time         { return e.Now }
 func (e Resume) Time() time.Time        { return e.Now }
 func (e Approve) Time() time.Time       { return e.Now }
 func (e Promote) Time() time.Time       { return e.Now }
+func (e StepBack) Time() time.Time      { return e.Now }
 func (e Measured) Time() time.Time      { return e.Now }
 func (e Abort) Time() time.Time         { return e.Now }
 func (e Undo) Time() time.Time          { return e.Now }

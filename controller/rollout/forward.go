@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,16 +42,21 @@ func (t *turn) judge(focus wire.Region) bool {
 		return false
 	}
 	var all []string
+	var failed []wire.Region // of the current wave
 	current, earlier := false, false
 	for i, w := range ro.Plan.Waves {
 		for _, r := range w.Regions {
 			if !t.s.Regions[r].Phase.judged(ro.Ending != "") {
 				continue
 			}
-			for _, f := range t.s.tally(r).failures {
+			failures := t.s.tally(r).failures
+			for _, f := range failures {
 				all = append(all, fmt.Sprintf("%s/%s %s", r, f.agent, f.reason))
 				current = current || i == ro.Wave
 				earlier = earlier || i < ro.Wave
+			}
+			if len(failures) > 0 && i == ro.Wave {
+				failed = append(failed, r)
 			}
 		}
 	}
@@ -63,11 +69,17 @@ func (t *turn) judge(focus wire.Region) bool {
 	} else if r, rd := t.s.failedGate(); r != "" {
 		g, _ := ro.Plan.gate(rd.Gate)
 		maps.Copy(inputs, gateInputs(g, rd))
-		why, current = fmt.Sprintf("gate %s of %s: %s", rd.Gate, r, rd.Text), true
+		why, current, failed = fmt.Sprintf("gate %s of %s: %s", rd.Gate, r, rd.Text), true, []wire.Region{r}
 	} else {
 		return false
 	}
-	if ro.Ending == "" && (current && ro.Plan.OnFailure == RevertWave || (current || earlier) && ro.Plan.OnFailure == RevertAll) {
+	retreating := slices.ContainsFunc(failed, func(r wire.Region) bool { return t.s.Regions[r].Phase == PhaseRetreating })
+	byStep := ro.Plan.OnFailure == RevertStep && current && !retreating // a failure on the way back waits
+	if ro.Ending == "" && byStep && !slices.ContainsFunc(failed, func(r wire.Region) bool { return !t.s.suffices(r) }) {
+		t.retreat(failed, inputs, why)
+		return true
+	}
+	if ro.Ending == "" && (byStep || current && ro.Plan.OnFailure == RevertWave || (current || earlier) && ro.Plan.OnFailure == RevertAll) {
 		t.decide(KindRevert, "", inputs, "taking %s back (%s): %s", t.s.what(), ro.Plan.OnFailure, why)
 		t.quarantine(why)
 		t.takeBack(StatusReverted, ro.Plan.OnFailure == RevertAll)
@@ -94,7 +106,7 @@ func (p RegionPhase) judged(back bool) bool {
 	switch p {
 	case PhaseReverting, PhaseRepurging:
 		return true
-	case PhaseStaging, PhaseArming, PhaseActivating, PhasePurging, PhaseBaking, PhaseCommitted:
+	case PhaseStaging, PhaseArming, PhaseActivating, PhaseRetreating, PhasePurging, PhaseBaking, PhaseCommitted:
 		return !back
 	case PhaseIdle, PhaseReverted, PhaseDropped:
 		return false
@@ -166,6 +178,10 @@ func (t *turn) advance(r wire.Region, tl tally) {
 		}
 	case PhaseActivating:
 		t.widen(r, tl)
+	case PhaseRetreating:
+		if t.s.hears(r) {
+			t.fallBack(r, tl)
+		}
 	}
 }
 
@@ -174,7 +190,7 @@ func (t *turn) slot(ro *Rollout) bool {
 	w, busy := ro.Plan.Waves[ro.Wave], 0
 	for _, r := range w.Regions {
 		switch t.s.Regions[r].Phase {
-		case PhaseArming, PhaseActivating, PhasePurging:
+		case PhaseArming, PhaseActivating, PhaseRetreating, PhasePurging:
 			busy++
 		}
 	}

@@ -53,7 +53,7 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 	plan, rr := s.Rollout.Plan, s.Regions[r]
 	within := plan.Deadline.Std()
 	switch rr.Phase {
-	case PhaseStaging, PhaseArming, PhaseActivating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
+	case PhaseStaging, PhaseArming, PhaseActivating, PhaseRetreating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
 	case PhaseIdle, PhaseCommitted, PhaseReverted, PhaseDropped:
 		return "", "", 0
 	}

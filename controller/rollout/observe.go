@@ -123,7 +123,7 @@ func (t *turn) note(r wire.Region, rr RegionRecord, old, a *Agent) {
 	if run != nil && len(rr.Served) < maxServed/2 { // an agent that lies cannot push out what was ordered
 		rr.Served = withServed(rr.Served, run.Digest, run.Epoch)
 	}
-	if rr.Purge != nil && rr.Phase != PhaseActivating && rr.Phase != PhaseReverting {
+	if rr.Purge != nil && !rr.Phase.moving() {
 		switch {
 		case run == nil || run.Epoch < rr.Purge.Epoch:
 			left := rr.Covered.has(a.key)

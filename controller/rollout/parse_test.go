@@ -115,7 +115,7 @@ func TestPlanValidate(t *testing.T) {
 		"going down":       {func(p *Plan) { p.Waves[0].Steps[2].Activate = Share(5) }, "plan: waves[0].steps[2].activate: is 5%, not above the step before"},
 		"last bake":        {func(p *Plan) { p.Waves[0].Steps[3].Bake = 1 }, "plan: waves[0].steps[3]: is the last step: bake, gates and approve of the wave follow it"},
 		"strategy":         {func(p *Plan) { p.Waves[0].Strategy = "yolo" }, `plan: waves[0].strategy: is "yolo", want rolling, canary or blue-green`},
-		"on failure":       {func(p *Plan) { p.OnFailure = "" }, `plan: on_failure: is "", want revert-wave, revert-all or hold`},
+		"on failure":       {func(p *Plan) { p.OnFailure = "" }, `plan: on_failure: is "", want revert-step, revert-wave, revert-all or hold`},
 		"healthy":          {func(p *Plan) { p.Healthy = p.Deadline }, "plan: healthy: is 10m0s, not below the deadline of 10m0s"},
 		"deadline":         {func(p *Plan) { p.Deadline = 0 }, "plan: deadline: is 0s, want 1s to 24h"},
 		"one step of all": {func(p *Plan) {

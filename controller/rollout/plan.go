@@ -22,6 +22,7 @@ type OnFailure string
 
 // What a failure leads to.
 const (
+	RevertStep OnFailure = "revert-step" // take the last step back and wait, where that is enough; else the wave
 	RevertWave OnFailure = "revert-wave" // take the regions of the current wave back
 	RevertAll  OnFailure = "revert-all"  // take every region of the rollout back
 	HoldOnly   OnFailure = "hold"        // stop and wait for an operator

@@ -124,7 +124,7 @@ func playHistory(t *testing.T, seed uint64) {
 				f.sources["errors"] = Measured{Error: "down"}
 			}
 		case 20:
-			f.operator([]Event{Approve{f.now, "lee"}, Approve{f.now, "ann"}, Promote{f.now, "lee"}}[rnd.IntN(3)])
+			f.operator([]Event{Approve{f.now, "lee"}, Approve{f.now, "ann"}, Promote{f.now, "lee"}, StepBack{f.now, "lee"}}[rnd.IntN(4)])
 		case 21:
 			if n.app.Running != nil {
 				n.app.Running.Crashes, n.changed = rnd.IntN(3), true
@@ -153,7 +153,7 @@ func randomPlan(rnd *rand.Rand, regions []wire.Region) Plan {
 	p.MaxUnavailable = []Amount{Count(1), Count(2), Share(50), Share(30)}[rnd.IntN(4)]
 	p.MaxUnreachable = []Amount{Count(0), Count(0), Count(1), Share(30)}[rnd.IntN(4)]
 	p.MaxFailures = []int{0, 0, 1}[rnd.IntN(3)]
-	p.OnFailure = []OnFailure{RevertWave, RevertWave, RevertAll, HoldOnly}[rnd.IntN(4)]
+	p.OnFailure = []OnFailure{RevertWave, RevertStep, RevertAll, HoldOnly}[rnd.IntN(4)]
 	if rnd.IntN(3) == 0 {
 		limit := 1.0
 		p.Gates = []Gate{{Name: "errors", Prometheus: "main", Query: "errors", Max: &limit, Interval: wire.Duration(5 * time.Second), Failures: 1 + rnd.IntN(2)}}

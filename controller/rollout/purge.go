@@ -11,6 +11,15 @@ import (
 // open reports whether the round is neither verified nor given up.
 func (p *PurgeRecord) open() bool { return p.Verified.IsZero() && p.Failed == "" }
 
+// moving reports whether agents switch, so that a purge follows anyway.
+func (p RegionPhase) moving() bool {
+	switch p {
+	case PhaseActivating, PhaseRetreating, PhaseReverting:
+		return true
+	}
+	return false
+}
+
 // requestPurge asks for the next round of the epoch that all agents of the region have just
 // confirmed, or had confirmed when late ones followed.
 func (t *turn) requestPurge(r wire.Region, why string) {
@@ -57,7 +66,7 @@ func (s State) confirmedAt(r wire.Region, e wire.Epoch) AgentSet {
 // already on its way. During an activation it waits for the purge that will follow anyway.
 func (t *turn) purgeLate(r wire.Region) {
 	rr := t.s.Regions[r]
-	if !rr.Late || rr.Purge == nil || rr.Purge.Verified.IsZero() || rr.Phase == PhaseActivating || rr.Phase == PhaseReverting {
+	if !rr.Late || rr.Purge == nil || rr.Purge.Verified.IsZero() || rr.Phase.moving() {
 		return
 	}
 	t.requestPurge(r, "an agent switched after the last purge was requested")
@@ -92,7 +101,7 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 // not purged, but stays cached under the tags of its own, older epochs.
 func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 	m := s.View.Members[r]
-	if m == nil || rr.Phase == PhaseActivating || rr.Phase == PhaseReverting {
+	if m == nil || rr.Phase.moving() {
 		return rr.Served
 	}
 	for _, a := range m.Agents {

@@ -25,7 +25,7 @@ func (t *turn) takeBack(ending RolloutStatus, all bool) {
 				rr.Phase = PhaseDropped
 				rr.settle()
 				t.set(r, rr)
-			case PhaseActivating, PhasePurging, PhaseBaking:
+			case PhaseActivating, PhaseRetreating, PhasePurging, PhaseBaking:
 				t.revert(r, rr.base())
 			case PhaseCommitted:
 				if all {
@@ -48,6 +48,7 @@ func (rr RegionRecord) base() wire.Target {
 // renew forgets what belongs to the change before the one that begins.
 func (rr *RegionRecord) renew(p RegionPhase) {
 	rr.Phase, rr.Step, rr.NamedAt, rr.Ladder, rr.Acked, rr.Hold = p, 0, time.Time{}, nil, nil, nil
+	rr.StepAbove, rr.Retreat = 0, nil
 	rr.Readings, rr.Approvals, rr.Waived = nil, nil, ""
 }
 

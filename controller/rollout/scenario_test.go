@@ -145,6 +145,8 @@ func (f *fleet) command(w []string, plan string) error {
 		f.operator(e)
 	case "approve":
 		f.operator(Approve{f.now, w[1]})
+	case "step-back":
+		f.operator(StepBack{f.now, "kim"})
 	case "promote":
 		f.operator(Promote{f.now, w[1]})
 	case "kind": // kind BUILD PLANE AGENT…

@@ -48,6 +48,7 @@ const (
 	PhaseStaging    RegionPhase = "staging"    // agents fetch and validate; nothing serves it
 	PhaseArming     RegionPhase = "arming"     // blue-green: every agent preloads it
 	PhaseActivating RegionPhase = "activating" // the cohort widens
+	PhaseRetreating RegionPhase = "retreating" // the last step is taken back, those before it stay
 	PhasePurging    RegionPhase = "purging"    // every serving agent confirmed; purge requested
 	PhaseBaking     RegionPhase = "baking"     // barrier reached; waiting for bake and wave
 	PhaseCommitted  RegionPhase = "committed"  // the new target is the region's base
@@ -65,13 +66,15 @@ type RegionRecord struct {
 	Phase     RegionPhase   `json:"phase,omitempty"`
 	Next      *wire.Transit `json:"next,omitempty"` // the change under way, as ordered
 
-	Step     int            `json:"step,omitempty"`    // index of the plan's step while activating
-	NamedAt  time.Time      `json:"named_at,omitzero"` // when agents were last let switch by name; their deadline counts from here
-	Ladder   []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
-	Acked    []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
-	Returned time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
-	Issued   time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
-	Hold     *Hold          `json:"hold,omitempty"`
+	Step      int            `json:"step,omitempty"`       // index of the plan's step while activating
+	StepAbove wire.Score     `json:"step_above,omitempty"` // the cut-off when the step began
+	Retreat   *Retreat       `json:"retreat,omitempty"`
+	NamedAt   time.Time      `json:"named_at,omitzero"` // when agents were last let switch by name; their deadline counts from here
+	Ladder    []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
+	Acked     []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
+	Returned  time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
+	Issued    time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
+	Hold      *Hold          `json:"hold,omitempty"`
 
 	Readings  []Reading  `json:"readings,omitempty"`  // the newest of each gate, by name
 	Approvals []Approval `json:"approvals,omitempty"` // for going on from the current step or wave

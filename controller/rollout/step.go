@@ -34,7 +34,7 @@ func Step(s State, e Event) (State, []Effect) {
 	case Measured:
 		t.measured(e)
 		t.settle("")
-	case Start, Pause, Resume, Approve, Promote, Abort, Undo:
+	case Start, Pause, Resume, Approve, Promote, StepBack, Abort, Undo:
 		if Check(s, e) == nil {
 			t.command(e)
 			t.settle("")

@@ -32,7 +32,7 @@ func (s State) checkSupersede(e Start) error {
 // underWay reports whether agents of the region may run what it has not committed.
 func (rr RegionRecord) underWay() bool {
 	switch rr.Phase {
-	case PhaseActivating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
+	case PhaseActivating, PhaseRetreating, PhasePurging, PhaseBaking, PhaseReverting, PhaseRepurging:
 		return true
 	}
 	return rr.Mixed

@@ -40,9 +40,9 @@ func (p Plan) Validate(known []wire.Region) error {
 		return badPlan("healthy", "is %s, not below the deadline of %s", p.Healthy, p.Deadline)
 	}
 	switch p.OnFailure {
-	case RevertWave, RevertAll, HoldOnly:
+	case RevertStep, RevertWave, RevertAll, HoldOnly:
 	default:
-		return badPlan("on_failure", "is %q, want revert-wave, revert-all or hold", p.OnFailure)
+		return badPlan("on_failure", "is %q, want revert-step, revert-wave, revert-all or hold", p.OnFailure)
 	}
 	if err := p.checkGates(); err != nil {
 		return err

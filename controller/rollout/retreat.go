@@ -1,0 +1,133 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// Retreat is a region's way back from its last step: the agents that the step let switch
+// go back, those of the steps before stay, and then the region waits at the step before.
+type Retreat struct {
+	Onward wire.Target `json:"onward"` // what the region goes on to afterwards; its epoch is the one left
+	Above  wire.Score  `json:"above"`  // agents above go back
+}
+
+// hasStep reports whether the region widens past its first step, and so has one to take back.
+func (s State) hasStep(r wire.Region) bool {
+	rr := s.Regions[r]
+	return rr.Phase == PhaseActivating && rr.Step > 0 && rr.Committed != nil
+}
+
+// suffices reports whether taking the last step back is enough: only agents that it let
+// switch, or a gate, have failed.
+func (s State) suffices(r wire.Region) bool {
+	rr := s.Regions[r]
+	if !s.hasStep(r) {
+		return false
+	}
+	for _, f := range s.tally(r).failures {
+		a := s.View.Members[r].find(f.agent)
+		if _, named := slices.BinarySearch(rr.Next.Cohort.Named, a.ID); named || a.score <= rr.StepAbove {
+			return false
+		}
+	}
+	return true
+}
+
+// retreat takes the last step of the regions back.
+func (t *turn) retreat(regions []wire.Region, inputs map[string]string, why string) {
+	for _, r := range regions {
+		rr := t.s.Regions[r]
+		old := rr.base()
+		t.decide(KindRevert, r, inputs, "taking step %d of %s in %s back: %s", rr.Step+1, t.s.what(), r, why)
+		onward, above, step := rr.Next.Target, rr.StepAbove, rr.Step
+		rr.LastEpoch = t.s.nextEpoch(r)
+		old.Epoch = rr.LastEpoch
+		rr.Next = &wire.Transit{
+			Target: old, Phase: wire.PhaseActivate, Healthy: t.s.Rollout.Plan.Healthy,
+			Cohort: wire.Cohort{Seed: t.s.Rollout.Seed},
+		}
+		rr.renew(PhaseRetreating)
+		rr.Retreat, rr.Step = &Retreat{Onward: onward, Above: above}, step
+		rr.Served = withServed(rr.Served, old.Digest, old.Epoch)
+		rr.Times.StepDone = time.Time{}
+		t.issue(&rr)
+		t.set(r, rr)
+	}
+}
+
+// steppable returns the regions of the current wave that have a step to take back.
+func (s State) steppable() []wire.Region {
+	ro := s.Rollout
+	return slices.DeleteFunc(slices.Clone(ro.Plan.Waves[ro.Wave].Regions), func(r wire.Region) bool { return !s.hasStep(r) })
+}
+
+func (s State) checkStepBack() error {
+	ro := s.active()
+	switch {
+	case ro == nil:
+		return s.refuse("step back", ErrNotActive, "")
+	case ro.Ending != "":
+		return s.refuse("step back", ErrStatus, fmt.Sprintf("rollout %s already goes back", ro.ID))
+	case len(s.steppable()) == 0:
+		return s.refuse("step back", ErrStatus, fmt.Sprintf("rollout %s widens no region past its first step; abort takes the wave back", ro.ID))
+	}
+	return nil
+}
+
+// fallBack lets more agents of a retreating region go back, by name and within the budget.
+// When none is left the region is at the step before, and the rollout waits for an operator.
+func (t *turn) fallBack(r wire.Region, tl tally) {
+	rr := t.s.Regions[r]
+	var left []*Agent
+	for _, a := range t.s.View.Members[r].Agents {
+		if !a.Drained && t.s.presence(a) == live && !inCohort(rr, a) && a.score > rr.Retreat.Above && switched(a, rr.Retreat.Onward.Epoch) {
+			left = append(left, a)
+		}
+	}
+	slices.SortFunc(left, func(a, b *Agent) int { return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.ID, b.ID)) })
+	budget := t.s.Budget(r)
+	room := min(len(left), budget-tl.InFlight, maxNamed-len(rr.Next.Cohort.Named))
+	switch {
+	case room > 0:
+		next := *rr.Next
+		next.Cohort.Named = slices.Clone(next.Cohort.Named)
+		for _, a := range left[:room] {
+			next.Cohort.Named = append(next.Cohort.Named, a.ID)
+		}
+		slices.Sort(next.Cohort.Named)
+		rr.Next, rr.NamedAt = &next, t.s.Now
+		t.issue(&rr)
+		t.set(r, rr)
+		inputs := countInputs(tl)
+		inputs["budget"], inputs["named"] = fmt.Sprint(budget), fmt.Sprint(len(next.Cohort.Named))
+		t.decide(KindWiden, r, inputs, "%d more of %d agents of the step in %s go back: %d in flight, at most %d", room, len(left), r, tl.InFlight, budget)
+	case len(left) == 0 && tl.InFlight == 0:
+		t.onward(r)
+	}
+}
+
+// onward orders the release again, at a new epoch and with nobody in its cohort: the agents of
+// the steps before run it already, and switch to the new epoch when an operator resumes.
+func (t *turn) onward(r wire.Region) {
+	rr := t.s.Regions[r]
+	step, again := rr.Step, rr.Retreat.Onward
+	rr.LastEpoch = t.s.nextEpoch(r)
+	again.Epoch = rr.LastEpoch
+	rr.Next = &wire.Transit{
+		Target: again, Phase: wire.PhaseActivate, Healthy: t.s.Rollout.Plan.Healthy,
+		Cohort: wire.Cohort{Seed: t.s.Rollout.Seed},
+	}
+	rr.renew(PhaseActivating)
+	rr.Retreat, rr.Step, rr.StepAbove = nil, step-1, 0
+	rr.Served = withServed(rr.Served, again.Digest, again.Epoch)
+	t.issue(&rr)
+	t.set(r, rr)
+	if t.s.Rollout.Halt == "" {
+		t.halt(map[string]string{"step": fmt.Sprint(step)}, "step %d of %s was taken back; resuming repeats step %d", step+1, r, step)
+	}
+}
