@@ -218,7 +218,7 @@ func (w *app) repair(ctx context.Context) error {
 
 // revert makes the node serve an older release again.
 func (w *app) revert(ctx context.Context, step plan.Step) error {
-	if w.state.Back == nil {
+	if w.state.Back == nil || w.state.Crashes >= plan.CrashLimit { // perhaps not to where it was going
 		if err := w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) }); err != nil {
 			return err
 		}
