@@ -20,19 +20,35 @@ const (
 	healthyStep = time.Second            // between two looks in the healthy time
 )
 
-// arm lets the data plane preload a release that is staged.
+// arm brings a release that is staged one switch away from serving.
 func (w *app) arm(ctx context.Context, t wire.Target) error {
 	r, err := w.release(plan.Release{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version})
 	if err == nil {
-		err = w.plane.Arm(ctx, r)
+		err = w.preload(ctx, r)
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot arm %s %s: %w", w.name, t.Version, err)
-		w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: true}
+		if ctx.Err() == nil {
+			w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: true}
+		}
 		return err
 	}
-	w.armed = t.Digest
 	delete(w.failed, t.Digest)
+	return nil
+}
+
+// preload lets the data plane validate a release, another time if it did before: what is
+// armed may have been staged long ago. A data plane that has nothing to preload is armed
+// then.
+func (w *app) preload(ctx context.Context, r dataplane.Release) error {
+	w.armed = wire.Target{}
+	if err := w.plane.Validate(ctx, r); err != nil {
+		return err
+	}
+	if err := w.plane.Arm(ctx, r); err != nil {
+		return err
+	}
+	w.armed = wire.Target{Epoch: r.Epoch, Digest: r.Digest}
 	return nil
 }
 
@@ -49,17 +65,18 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 		return err
 	}
 	to.Floor = w.bundles[t.Digest].floor
-	if err := w.plane.Validate(ctx, rel); err != nil {
-		return w.fail(ctx, t, err)
+	// What is preloaded is ready. What only can be validated is validated again: the node
+	// around it may have changed.
+	if !w.isArmed(t) || !w.plane.Traits().Arms {
+		if err := w.preload(ctx, rel); err != nil {
+			return w.fail(ctx, t, err)
+		}
 	}
-	if err := w.plane.Arm(ctx, rel); err != nil {
-		return w.fail(ctx, t, err)
-	}
-	w.armed = t.Digest
 	if err := w.change("switching", func(s *plan.State) { s.Begin(to, time.Now()) }); err != nil {
 		return err
 	}
 	w.showNow()
+	w.armed = wire.Target{} // the switch uses it up
 	if err := w.put(ctx, rel, w.state.Switch.Stamp); err != nil {
 		return w.fail(ctx, t, err)
 	}
@@ -193,7 +210,7 @@ func (w *app) count(err error) {
 
 // settle forgets what was known of the release before.
 func (w *app) settle() {
-	w.armed, w.drift, w.sick, w.fails, w.looked = wire.Digest{}, "", "", 0, time.Now()
+	w.armed, w.drift, w.sick, w.fails, w.looked = wire.Target{}, "", "", 0, time.Now()
 }
 
 // repair makes the data plane serve what the journal says it serves.
@@ -218,7 +235,7 @@ func (w *app) repair(ctx context.Context) error {
 
 // revert makes the node serve an older release again.
 func (w *app) revert(ctx context.Context, step plan.Step) error {
-	if w.state.Back == nil {
+	if w.state.Back == nil || w.state.Crashes >= plan.CrashLimit { // perhaps not to where it was going
 		if err := w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) }); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ type app struct {
 
 	state   plan.State
 	staged  map[wire.Digest]bool
-	armed   wire.Digest
+	armed   wire.Target                  // what this process has let the data plane preload: epoch and digest
 	drift   string                       // how the data plane differs from the state
 	sick    string                       // why the running release is not healthy
 	fails   int                          // looks at the running release that failed in a row
@@ -107,7 +107,7 @@ func (w *app) work(ctx context.Context) (next time.Time, err error) {
 		}
 		now := time.Now()
 		order, _ := w.a.orders.order(w.name)
-		steps := plan.Steps(order, w.local(), now)
+		steps := plan.Steps(order, w.local(order), now)
 		w.show(order, steps)
 		step, until := w.choose(steps, now)
 		if step == nil {
@@ -192,8 +192,18 @@ func (w *app) do(ctx context.Context, s plan.Step) error {
 	}
 }
 
-func (w *app) local() plan.Local {
-	return plan.Local{State: w.state, Agent: w.a.cfg.ID, Staged: w.staged, Armed: w.armed, Drift: w.drift, Sick: w.sick}
+func (w *app) local(o wire.Order) plan.Local {
+	l := plan.Local{State: w.state, Agent: w.a.cfg.ID, Staged: w.staged, Drift: w.drift, Sick: w.sick}
+	if o.Next != nil && w.isArmed(o.Next.Target) {
+		l.Armed = o.Next.Digest
+	}
+	return l
+}
+
+// isArmed reports whether t was preloaded at its epoch: the epoch is in what a data plane
+// answers.
+func (w *app) isArmed(t wire.Target) bool {
+	return w.armed.Epoch == t.Epoch && w.armed.Digest == t.Digest
 }
 
 // change writes the changed state down, and takes it on only then: what follows in the
@@ -268,7 +278,7 @@ func (w *app) urgent(doing wire.Target, sequence uint64) bool {
 	if now == sequence {
 		return false
 	}
-	l := w.local()
+	l := w.local(order)
 	if l.Switch != nil {
 		sw := *l.Switch
 		sw.Attempt = 0 // the one in progress has not failed

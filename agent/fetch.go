@@ -35,6 +35,9 @@ func (w *app) stage(ctx context.Context, t wire.Target) error {
 	if err := w.tidy(t.Digest); err != nil {
 		return err
 	}
+	if w.armed.Digest == t.Digest {
+		w.armed = wire.Target{} // of files that are no more
+	}
 	err := w.bring(ctx, t)
 	if err == nil {
 		err = w.validate(ctx, t)

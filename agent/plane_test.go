@@ -66,6 +66,10 @@ func (m *moody) Validate(ctx context.Context, r dataplane.Release) error {
 	return errors.Join(m.on("validate", r), m.Driver.Validate(ctx, r))
 }
 
+func (m *moody) Arm(ctx context.Context, r dataplane.Release) error {
+	return errors.Join(m.on("arm", r), m.Driver.Arm(ctx, r))
+}
+
 func (m *moody) Activate(ctx context.Context, r dataplane.Release) error {
 	if err := m.on("activate", r); err != nil {
 		return err

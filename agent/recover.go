@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/agent/plan"
@@ -31,8 +32,10 @@ func (w *app) recover() error {
 	if err != nil {
 		return err
 	}
-	for _, d := range on {
-		if _, err := w.a.store.Manifest(d); err == nil {
+	// What has served was validated. What was only being staged is staged again, from the
+	// node's own disk: nobody knows whether the data plane took it.
+	for _, d := range w.state.Keep() {
+		if _, err := w.a.store.Manifest(d); err == nil && slices.Contains(on, d) {
 			w.staged[d] = true
 		}
 	}

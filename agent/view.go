@@ -23,7 +23,7 @@ func (w *app) plan() []string {
 
 // show publishes the state of the app, and asks for a report if it changed.
 func (w *app) show(order wire.Order, steps []plan.Step) {
-	v := plan.Report(order, w.local(), plan.Sight{Proven: w.proven, Proof: w.proof, Failed: w.failed}, steps)
+	v := plan.Report(order, w.local(order), plan.Sight{Proven: w.proven, Proof: w.proof, Failed: w.failed}, steps)
 	traits := w.plane.Traits()
 	v.Plane, v.Traits = traits.String(), traits.Declared()
 	says := make([]string, len(steps))

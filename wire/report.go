@@ -69,7 +69,7 @@ type Running struct {
 	Since    time.Time `json:"since"` // when it was activated
 	Evidence string    `json:"evidence,omitempty"`
 	Error    string    `json:"error,omitempty"`   // why it is not healthy now; empty: healthy
-	Crashes  int       `json:"crashes,omitempty"` // of the agent, soon after the activation of this release; 0..MaxCrashes
+	Crashes  int       `json:"crashes,omitempty"` // of the agent, soon after the activation of this release or the return to it; 0..MaxCrashes
 }
 
 // Progress is how far an order has come on a node that does not run it (yet).

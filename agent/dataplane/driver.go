@@ -76,8 +76,9 @@ type Driver interface {
 	// Validate asks the data plane's own validator about the release, and touches
 	// nothing that serves. It is called for releases that may never be activated.
 	Validate(ctx context.Context, r Release) error
-	// Arm preloads the release where the software can; without that it does nothing. Arming
-	// another release forgets the one armed before.
+	// Arm preloads the release where the software can; without that it does nothing, and
+	// a release that validates is as armed as it can be. Arming another release forgets
+	// the one armed before.
 	Arm(ctx context.Context, r Release) error
 	// Activate switches to the release, and runs the hooks it names. It need not be armed.
 	// Activating the active release again is harmless, and is how a data plane that died

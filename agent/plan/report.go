@@ -40,7 +40,7 @@ func (l *Local) running(s Sight) *wire.Running {
 	}
 	run := &wire.Running{Epoch: r.Epoch, Digest: r.Digest, Version: r.Version, State: wire.StateConfirmed,
 		Since: l.Since.UTC(), Evidence: wire.Clip(s.Proof), Error: wire.Clip(l.Sick)}
-	if l.Switch == nil { // else they count against what it switches to
+	if left := l.blamed(); left != nil && left.Epoch == r.Epoch && left.Digest == r.Digest { // else they count against where it is going
 		run.Crashes = min(l.Crashes, wire.MaxCrashes)
 	}
 	switch {

@@ -32,6 +32,7 @@ type Back struct {
 	From   wire.Digest `json:"from"`         // what is being left
 	Stamp  time.Time   `json:"stamp"`        // mtime To's files get
 	Reason string      `json:"reason"`
+	Asked  bool        `json:"asked,omitempty"` // by somebody on the node: crashes do not count against it
 }
 
 // Mark says that a bundle must not be activated by an order at or below an epoch.
@@ -58,7 +59,7 @@ type State struct {
 	Since     time.Time `json:"since,omitzero"`      // when Running was activated
 	Confirmed time.Time `json:"confirmed,omitzero"`  // when Running was confirmed
 	Committed bool      `json:"committed,omitempty"` // Running has soaked
-	Fresh     time.Time `json:"fresh,omitzero"`      // when an order activated Running; zero: the node went back to it
+	Fresh     time.Time `json:"fresh,omitzero"`      // when an order activated Running, or the node went back to it unasked; else zero
 	Stamp     time.Time `json:"stamp,omitzero"`      // mtime of Running's files; only ever grows
 
 	Switch *Switch `json:"switch,omitempty"`
@@ -70,7 +71,7 @@ type State struct {
 	Highest  Mark         `json:"highest,omitzero"`   // the highest epoch ever begun, and its digest
 	Pinned   wire.Epoch   `json:"pinned,omitempty"`   // a local rollback: orders up to this epoch are not followed
 	Bad      []Mark       `json:"bad,omitempty"`      // oldest first
-	Crashes  int          `json:"crashes,omitempty"`  // of the agent, soon after the activation of what it serves
+	Crashes  int          `json:"crashes,omitempty"`  // of the agent, since the activation or return that Started counts them against
 }
 
 // Clone returns a copy that shares nothing with s.
@@ -205,24 +206,40 @@ func (s *State) Rollback(r *Release, o wire.Order, now time.Time) {
 		s.Pinned = max(s.Pinned, o.Next.Epoch)
 	}
 	s.back(r, s.leaving(), now, "rolled back on the node")
+	s.Back.Asked = true
 }
 
 // GiveUp decides that what the node serves is bad, because the agent keeps crashing with
-// it, and that the node goes back to r.
+// it, and that the node goes back to r. What is left is no last known good release any
+// more, so the places to go back to become fewer each time.
 func (s *State) GiveUp(r *Release, now time.Time, reason string) {
-	left := s.Running
-	if s.Switch != nil {
-		left = &s.Switch.To
-	}
+	left := *s.blamed()
 	s.mark(Mark{left.Digest, left.Epoch, wire.StateReverted, reason})
-	s.back(r, left.Digest, now, reason)
+	to := clone(r) // r may be one of those that move up
+	if s.Previous != nil && s.Previous.Digest == left.Digest {
+		s.Previous = nil
+	}
+	s.Soaked = slices.DeleteFunc(s.Soaked, func(o Release) bool { return o.Digest == left.Digest })
+	s.back(to, left.Digest, now, reason)
+}
+
+// blamed returns the release that crashes count against, or nil.
+func (s *State) blamed() *Release {
+	switch {
+	case s.Back != nil:
+		return s.Back.To
+	case s.Switch != nil:
+		return &s.Switch.To
+	}
+	return s.Running
 }
 
 // TurnBack decides for a Revert step that its target is where the node goes.
 func (s *State) TurnBack(step Step, now time.Time) {
 	to := s.find(step.Target)
 	switch {
-	case s.Back != nil:
+	case s.Back != nil && (s.Back.To == nil || s.Back.To.Digest == step.Target.Digest):
+		// It is under way.
 	case s.Switch != nil:
 		s.Fail(now, step.Reason)
 	case s.Crashes >= CrashLimit:
@@ -267,7 +284,10 @@ func (s *State) back(to *Release, from wire.Digest, now time.Time, reason string
 // its own epoch, so that a cache behind a generation fence stores nothing it answers.
 func (s *State) Returned(now time.Time) {
 	b := s.Back
-	s.Stamp, s.Back = b.Stamp, nil
+	s.Stamp, s.Back, s.Fresh = b.Stamp, nil, now
+	if b.Asked {
+		s.Fresh = time.Time{}
+	}
 	if b.To == nil || s.Running != nil && s.Running.Digest == b.To.Digest && s.Running.Epoch == b.To.Epoch {
 		return
 	}
@@ -275,7 +295,7 @@ func (s *State) Returned(now time.Time) {
 		s.Previous = nil // what was left is no place to go back to
 	}
 	s.Running = b.To
-	s.Since, s.Fresh, s.Confirmed = now, time.Time{}, now
+	s.Since, s.Confirmed = now, now
 	s.Committed = slices.ContainsFunc(s.Soaked, func(o Release) bool { return o.Digest == b.To.Digest })
 }
 
@@ -308,9 +328,19 @@ func (s *State) Commit() {
 // change is under way, else the newest of last known good and previous that is neither
 // the running one nor bad. It is nil when there is nothing to go back to.
 func (s *State) Undo(staged map[wire.Digest]bool) *Release {
-	if s.Switch != nil {
+	var running wire.Digest
+	switch {
+	case s.Switch != nil:
 		return s.Running
+	case s.Running != nil:
+		running = s.Running.Digest
 	}
+	return s.older(staged, running)
+}
+
+// older returns the newest of last known good and previous that is staged, allowed and
+// not the bundle to get away from, or nil.
+func (s *State) older(staged map[wire.Digest]bool, from wire.Digest) *Release {
 	var others []*Release
 	for i := range s.Soaked {
 		others = append(others, &s.Soaked[i])
@@ -320,7 +350,7 @@ func (s *State) Undo(staged map[wire.Digest]bool) *Release {
 	}
 	for _, r := range others {
 		_, bad := s.Forbids(target(r))
-		if (s.Running == nil || r.Digest != s.Running.Digest) && staged[r.Digest] && !bad && s.Floor.Compare(r.Version) <= 0 {
+		if r.Digest != from && staged[r.Digest] && !bad && s.Floor.Compare(r.Version) <= 0 {
 			return r
 		}
 	}
@@ -328,11 +358,16 @@ func (s *State) Undo(staged map[wire.Digest]bool) *Release {
 }
 
 // Started records a start of the agent. If the run before did not end in order, it counts
-// against what an order activated less than window ago. What the node went back to is not
-// counted against: an agent that crashes for another reason would go back for ever.
+// against what was activated less than window ago, or what the node went back to unasked,
+// or is still going back to. It does not count against what somebody on the node chose.
 func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 	at := s.Fresh
-	if s.Switch != nil {
+	switch {
+	case s.Back != nil && s.Back.Asked:
+		at = time.Time{}
+	case s.Back != nil:
+		at = now
+	case s.Switch != nil:
 		at = s.Switch.Began
 		if clean {
 			s.Switch.Attempt-- // an orderly end in the middle is no failed attempt

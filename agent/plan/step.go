@@ -48,7 +48,7 @@ type Local struct {
 const attempts = 2
 
 // CrashLimit is how many crashes of the agent, each within [CrashWindow] of the
-// activation, make what it serves bad.
+// activation or of the return to it, make what it serves bad.
 const (
 	CrashLimit  = 3
 	CrashWindow = 2 * time.Minute
@@ -58,13 +58,13 @@ const (
 // then staging, then what changes the node, then why nothing more happens. It is never
 // empty.
 func Steps(o wire.Order, l Local, now time.Time) []Step {
-	if l.Back != nil {
-		return []Step{{Kind: Revert, Target: target(l.Back.To), Reason: l.Back.Reason}}
-	}
 	if l.Crashes >= CrashLimit {
 		if step, ok := crashing(l); ok {
 			return []Step{step}
 		}
+	}
+	if l.Back != nil {
+		return []Step{{Kind: Revert, Target: target(l.Back.To), Reason: l.Back.Reason}}
 	}
 	p := &planner{l: l, now: now}
 	if l.Switch == nil {
@@ -254,11 +254,18 @@ func (p *planner) forbidden(t wire.Target) string {
 
 // crashing gives up what the agent keeps crashing with, if there is a way back.
 func crashing(l Local) (Step, bool) {
-	back := l.Undo(l.Staged)
-	if back == nil {
+	left, back := l.blamed(), l.Running
+	if l.Switch == nil && left != nil {
+		back = l.older(l.Staged, left.Digest)
+	}
+	if left == nil || back == nil {
 		return Step{}, false
 	}
-	return Step{Kind: Revert, Target: target(back), Reason: fmt.Sprintf("the agent crashed %d times within %s of the activation", l.Crashes, CrashWindow)}, true
+	why := fmt.Sprintf("the agent crashed %d times within %s of the activation of %s", l.Crashes, CrashWindow, left.Version)
+	if l.Back != nil {
+		why = fmt.Sprintf("the agent crashed %d times while it went back to %s", l.Crashes, left.Version)
+	}
+	return Step{Kind: Revert, Target: target(back), Reason: why}, true
 }
 
 // offered finds where the order offers the bundle d.
