@@ -141,6 +141,7 @@ func (w *world) plan() rollout.Plan {
 		Healthy:        seconds(rnd.IntN(4)),
 		Soak:           seconds(rnd.IntN(40)),
 		Deadline:       seconds(80 + rnd.IntN(100)),
+		ApproveWithin:  seconds(3600),
 		OnFailure:      []rollout.OnFailure{rollout.RevertWave, rollout.RevertWave, rollout.RevertAll, rollout.HoldOnly}[rnd.IntN(4)],
 	}
 	regions := append([]wire.Region(nil), w.regions...)
