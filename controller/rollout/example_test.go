@@ -52,11 +52,11 @@ func ExampleStep() {
 	report(1, wire.AppReport{Next: &wire.Progress{Epoch: 1, Digest: bundle.Digest, Version: "1.4.0", State: wire.StateStaged}})
 	report(2, wire.AppReport{Running: &wire.Running{Epoch: 1, Digest: bundle.Digest, Version: "1.4.0", State: wire.StateConfirmed}})
 	// Output:
-	// decide  rollout r1 of edge-proxy 1.4.0 in 1 waves, started by kim
+	// decide  rollout r1 of edge-proxy 1.4.0 in 1 wave, started by kim
 	// publish eu-west stage 1.4.0 epoch 1
 	// decide  1 of 1 live agents of eu-west have 1.4.0 staged, 0 failed
 	// decide  activating 1.4.0 in eu-west: wave 1 is current and 1 live agents have it staged
 	// decide  1 more of 1 live agents of eu-west may switch: 0 in flight, at most 1
 	// publish eu-west activate 1.4.0 epoch 1
-	// decide  step 1 of 4 in eu-west is confirmed by 1 agents; baking 1m0s
+	// decide  step 1 of 4 in eu-west is confirmed by 1 agent; baking 1m0s
 }

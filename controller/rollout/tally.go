@@ -93,6 +93,11 @@ func (s State) tally(r wire.Region) tally {
 	if m == nil {
 		return tl
 	}
+	for _, f := range s.vanished(r) {
+		if _, acked := slices.BinarySearch(rr.Acked, f.agent); !acked {
+			tl.vanished = append(tl.vanished, f)
+		}
+	}
 	for _, a := range m.Agents {
 		tl.Total++
 		if a.Drained {
@@ -102,9 +107,6 @@ func (s State) tally(r wire.Region) tally {
 		tl.serving++
 		p := s.presence(a)
 		_, acked := slices.BinarySearch(rr.Acked, a.ID)
-		if why := s.vanished(r, a); why != "" && !acked {
-			tl.vanished = append(tl.vanished, failure{a.ID, why})
-		}
 		switch p {
 		case silent:
 			tl.Silent++
