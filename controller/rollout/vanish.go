@@ -54,6 +54,9 @@ func begun(a *Agent, e wire.Epoch) bool {
 // majority, and a region of thousands costs no more than one of a hundred.
 const maxVoters = 32
 
+// maxPeers is what a report can carry: a list as long may have been cut.
+const maxPeers = 1024
+
 // gossip returns how many of the region's live agents see each agent, and how many were
 // asked.
 func (s State) gossip(r wire.Region) (seen map[wire.AgentID]int, asked int) {
@@ -62,7 +65,7 @@ func (s State) gossip(r wire.Region) (seen map[wire.AgentID]int, asked int) {
 		if asked == maxVoters {
 			break
 		}
-		if len(a.Peers) == 0 || s.Now.Sub(a.Stored) > s.lost()/2 {
+		if len(a.Peers) == 0 || len(a.Peers) >= maxPeers || s.Now.Sub(a.Stored) > s.lost()/2 {
 			continue
 		}
 		asked++
