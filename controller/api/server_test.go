@@ -15,9 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -145,6 +148,36 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// refused is how a controller wraps what the engine refuses.
+func refused(err error) error { return fmt.Errorf("%w: %w", controller.ErrConflict, err) }
+
+// Approving and passing over a gate take an approver, however the route is written. Every
+// command of the controller can be given.
+func TestCommands(t *testing.T) {
+	fake, url := serve(t, api.Config{})
+	fake.Show(apitest.Film(rollout.StatusDone))
+	for _, name := range []string{"approve", "promote", "%61pprove", "promot%65"} {
+		status, e, _ := ask(t, "POST", url+"/v1/apps/edge-proxy/"+name, tokenOf(api.RoleOperator), "")
+		if want := "token operator has the role operator, this needs approver"; status != 403 || e.Code != "forbidden" || e.Message != want {
+			t.Errorf("%s as operator: %d %+v, want 403: %s", name, status, e, want)
+		}
+	}
+	var want []string
+	for _, name := range controller.Commands {
+		role := api.RoleOperator
+		if name == "approve" || name == "promote" {
+			role = api.RoleApprover
+		}
+		if _, err := client(t, url, role).Command(t.Context(), apitest.App, name); err != nil {
+			t.Errorf("%s as %s: %v", name, role, err)
+		}
+		want = append(want, fmt.Sprintf("%s: %s edge-proxy", role, name))
+	}
+	if diff := cmp.Diff(want, fake.Changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	fake, url := serve(t, api.Config{Log: slog.New(slog.DiscardHandler)})
 	for _, c := range []struct {
@@ -155,6 +188,13 @@ func TestErrors(t *testing.T) {
 	}{
 		{fmt.Errorf("%w: no bundle", controller.ErrNotFound), 404, "not_found", ""},
 		{fmt.Errorf("%w: moved", controller.ErrConflict), 409, "conflict", ""},
+		{refused(rollout.ErrActive), 409, "active", ""},
+		{refused(rollout.ErrNotActive), 409, "not_active", ""},
+		{refused(rollout.ErrMoved), 409, "moved", ""},
+		{refused(rollout.ErrUndo), 409, "nothing_to_undo", ""},
+		{refused(rollout.ErrStatus), 409, "status", ""},
+		{refused(rollout.ErrQuarantine), 409, "quarantine", ""},
+		{refused(&wire.FieldError{Doc: "start", Field: "acknowledge", Reason: "is wrong"}), 422, "invalid_document", "acknowledge"},
 		{fmt.Errorf("%w: what", controller.ErrInvalid), 400, "invalid", ""},
 		{controller.ErrStandby, 503, "standby", ""},
 		{controller.ErrDeposed, 503, "standby", ""},
@@ -172,7 +212,7 @@ func TestErrors(t *testing.T) {
 	} {
 		fake.Fail(c.err)
 		status, e, _ := ask(t, "GET", url+"/v1/apps", tokenOf(api.RoleViewer), "")
-		if status != c.status || e.Code != c.code || e.Field != c.field || e.Message == "" {
+		if status != c.status || e.Code != c.code || e.Field != c.field || e.Message == "" || strings.HasPrefix(e.Message, "conflict: ") {
 			t.Errorf("%v: answered %d %+v, want %d %s", c.err, status, e, c.status, c.code)
 		}
 	}
