@@ -101,7 +101,8 @@ func (d *Docs) values(t reflect.Type) []string {
 	return d.consts[t.Name()]
 }
 
-func (d *Docs) typ(t reflect.Type) string {
+// Type returns the comment of a type.
+func (d *Docs) Type(t reflect.Type) string {
 	if !d.covers(t) {
 		return ""
 	}

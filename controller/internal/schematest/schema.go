@@ -94,7 +94,7 @@ func (g *Generator) structure(t reflect.Type) Object {
 			slices.Sort(required)
 			s["required"] = required
 		}
-		describe(s, g.Docs.typ(t))
+		describe(s, g.Docs.Type(t))
 	}
 	return Object{"$ref": g.Ref + name}
 }
