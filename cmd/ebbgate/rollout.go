@@ -26,7 +26,7 @@ func newRolloutCommand(c *cli) *cobra.Command {
 // exitOf returns the exit code that the end of a rollout stands for.
 func exitOf(s rollout.RolloutStatus) int {
 	switch s {
-	case rollout.StatusReverted, rollout.StatusAborted:
+	case rollout.StatusReverted, rollout.StatusAborted, rollout.StatusSuperseded:
 		return exitRolledBack
 	case rollout.StatusFailed:
 		return exitFailure

@@ -59,7 +59,7 @@ type watchFlags struct {
 }
 
 func (w *watchFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&w.watch, "watch", "w", false, "show the rollout until it ends; exit 3 if it was rolled back")
+	cmd.Flags().BoolVarP(&w.watch, "watch", "w", false, "show the rollout until it ends; exit 3 if it was rolled back or superseded")
 	cmd.Flags().DurationVar(&w.timeout, "timeout", 0, "with -w: wait no longer than this, then exit 5; 0: for ever")
 }
 

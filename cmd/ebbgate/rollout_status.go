@@ -14,7 +14,7 @@ import (
 func newRolloutStatusCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status APP",
-		Short: "Show in one line where a rollout stands; exit 3 if it was rolled back, 1 if it failed",
+		Short: "Show in one line where a rollout stands; exit 3 if it was rolled back or superseded, 1 if it failed",
 		Args:  takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			view, err := cl.App(ctx, app)
@@ -69,8 +69,32 @@ func statusLine(s rollout.Summary) string {
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}
+	if g := r.Glass; g != nil && !r.Status.Ended() {
+		line += ", " + glassText(g, s.At)
+	}
+	for _, q := range s.Quarantine {
+		if q.Rollout == r.ID {
+			line += ", " + q.Source + " in quarantine"
+		}
+	}
 	if r.Reason != "" {
 		line += ": " + r.Reason
 	}
+	if until := deadline(s); until != "" {
+		line += " (" + until + ")"
+	}
 	return line
+}
+
+// deadline says until when the first region that holds may, which is the one that the
+// rollout's reason names.
+func deadline(s rollout.Summary) string {
+	for _, w := range s.Rollout.Waves {
+		for _, g := range w.Regions {
+			if h := g.Hold; h != nil && s.Rollout.Reason == string(g.Region)+": "+h.Reason {
+				return holdUntil(h, s.At)
+			}
+		}
+	}
+	return ""
 }

@@ -34,6 +34,21 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// What operators have to deal with, on a terminal of 80 columns.
+func TestTreeScenes(t *testing.T) {
+	var got strings.Builder
+	for _, name := range apitest.Scenes() {
+		text := tree{width: 80}.render(rollout.Status(apitest.Scene(name)))
+		for _, l := range strings.Split(text, "\n") {
+			if w := lipgloss.Width(l); w > 80 || strings.HasSuffix(l, "…") {
+				t.Errorf("%s: %d columns: %s", name, w, l)
+			}
+		}
+		got.WriteString("── " + name + "\n" + text + "\n\n")
+	}
+	golden(t, "tree-scenes.golden", got.String())
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -112,7 +127,7 @@ func TestPlain(t *testing.T) {
 	if strings.ContainsAny(text, "\x1b\r\x07\u009b") {
 		t.Errorf("control characters got through: %q", text)
 	}
-	for _, want := range []string{"bad [2J thing 1m", "holds: silent ]0;x  (overdue", "purge failed: no way"} {
+	for _, want := range []string{"bad [2J thing 1m", "an operator has to decide): silent ]0;x", "purge failed: no way"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}
@@ -153,7 +168,11 @@ func TestNarrow(t *testing.T) {
 	if !strings.Contains(text, "    → purge sent – → verified –\n") {
 		t.Errorf("the purge is cut off:\n%s", text)
 	}
+	text = tree{width: 40}.render(v.Summary)
 	if head, _, _ := strings.Cut(text, "\n"); !strings.HasSuffix(head, "…") {
 		t.Errorf("cut without a sign: %s", head)
+	}
+	if id := v.Summary.Rollout.ID; !strings.Contains(text, id) {
+		t.Errorf("%s is torn:\n%s", id, text)
 	}
 }
