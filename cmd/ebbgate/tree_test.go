@@ -142,6 +142,17 @@ func TestGlyphs(t *testing.T) {
 			t.Errorf("%s has no glyph", s)
 		}
 	}
+	for _, s := range []rollout.RolloutStatus{rollout.StatusRunning, rollout.StatusPaused, rollout.StatusHolding, rollout.StatusReverting, rollout.StatusDone,
+		rollout.StatusReverted, rollout.StatusAborted, rollout.StatusFailed, rollout.StatusSuperseded} {
+		if _, ok := statusGlyphs[s]; !ok {
+			t.Errorf("%s has no glyph", s)
+		}
+	}
+	for _, v := range []rollout.Verdict{"", rollout.VerdictPass, rollout.VerdictFail, rollout.VerdictNone} {
+		if _, ok := verdictGlyphs[v]; !ok {
+			t.Errorf("verdict %q has no glyph", v)
+		}
+	}
 }
 
 func TestSpan(t *testing.T) {

@@ -21,7 +21,9 @@ const Author = "ed25519:author"
 //	skew        all of them have switched, and the region bakes
 //	gate        a gate passes, another is below its limit once, a third has no data
 //	approval    a step wants two approvals, kim has given one
+//	own         the same, of a rollout that somebody called approver has started
 //	freeze      nothing new begins until 18:00
+//	second-wave eu-west is committed, and us-east switches its first agent
 //	vanished    the agent that switched first is not heard of
 //	emergency   an emergency wants two approvals, kim has given one
 //	approved    both are given
@@ -64,11 +66,14 @@ var scenes = map[string]func(*stage){
 		g.start(gated, nil)
 		g.until("the region holds", g.holds(rollout.HoldGate))
 	},
-	"approval": func(g *stage) {
-		g.answers["latency"], g.answers["traffic"] = value(180), value(42)
-		g.start(gated, nil)
-		g.until("the region holds", g.holds(rollout.HoldApproval))
-		g.feed(rollout.Approve{Now: g.s.Now, By: "kim"})
+	"approval": approval,
+	"own": func(g *stage) {
+		g.by = "approver"
+		approval(g)
+	},
+	"second-wave": func(g *stage) {
+		g.start(blueGreen, nil)
+		g.until("the second region switches", func() bool { return g.phase("us-east") == rollout.PhaseActivating })
 	},
 	"freeze": func(g *stage) {
 		g.start("freeze: [{days: [mon], from: '11:00', until: '18:00', reason: black friday week}]\n"+gated, nil)
@@ -104,6 +109,13 @@ var scenes = map[string]func(*stage){
 		g.start("waves: [{regions: [eu-west]}, {regions: [us-east]}]", nil)
 		g.until("the rollout is over", g.ended)
 	},
+}
+
+func approval(g *stage) {
+	g.answers["latency"], g.answers["traffic"] = value(180), value(42)
+	g.start(gated, nil)
+	g.until("the region holds", g.holds(rollout.HoldApproval))
+	g.feed(rollout.Approve{Now: g.s.Now, By: "kim"})
 }
 
 func emergency(g *stage) {
@@ -144,6 +156,7 @@ type stage struct {
 	s       rollout.State
 	now     time.Time
 	seq     uint64
+	by      string // who starts
 	running map[wire.AgentID]*wire.Running
 	answers map[string]rollout.Measured // gate → answer, where it has one
 	ask     []rollout.Measure           // not answered yet
@@ -154,7 +167,7 @@ type stage struct {
 
 func newStage() *stage {
 	g := &stage{
-		s: rollout.State{Record: rollout.Record{App: App}}, now: Start.Add(-time.Hour), running: map[wire.AgentID]*wire.Running{},
+		s: rollout.State{Record: rollout.Record{App: App}}, now: Start.Add(-time.Hour), by: "alice", running: map[wire.AgentID]*wire.Running{},
 		answers: map[string]rollout.Measured{
 			"errors":  {Cohort: sample(0.0042, 1240), Rest: sample(0.0031, 2480)},
 			"latency": value(263),
@@ -184,7 +197,7 @@ func (g *stage) begin(id string, v wire.Version, plan string, em *rollout.Emerge
 	if err != nil {
 		panic(err)
 	}
-	e := rollout.Start{Now: g.now, ID: id, By: "alice", Seed: id, Plan: p, Source: Author, Emergency: em,
+	e := rollout.Start{Now: g.now, ID: id, By: g.by, Seed: id, Plan: p, Source: Author, Emergency: em,
 		Target: wire.Target{Digest: wire.DigestOf([]byte(v)), Version: v, Packs: []wire.PackRef{{Index: wire.DigestOf([]byte("pack " + v))}}}}
 	if err := rollout.Check(g.s, e); err != nil {
 		panic(err)
