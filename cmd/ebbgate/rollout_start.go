@@ -34,7 +34,8 @@ one, look at that failure, and acknowledge the rollout by its name.
 
 An emergency passes over the bakes, gates, approvals and freezes of its plan once two
 people with the role approver have approved it, until it expires. It is staged, widened
-step by step, confirmed, purged and taken back like every rollout.`,
+step by step, confirmed, purged and taken back like every rollout, and at most half of a
+region switches at the same time.`,
 		Example: `  ebbgate rollout start edge-proxy 1.4.0 -f plan.yaml -w
   ebbgate rollout start edge-proxy 1.4.0 --check-index 17
   ebbgate rollout start edge-proxy 1.4.1 --supersede 20261123-120000-000-abcdef

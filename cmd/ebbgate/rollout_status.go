@@ -14,8 +14,10 @@ import (
 func newRolloutStatusCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status APP",
-		Short: "Show in one line where a rollout stands; exit 3 if it was rolled back or superseded, 1 if it failed",
-		Args:  takes("APP"),
+		Short: "Show in one line where a rollout stands",
+		Long: `Show in one line where a rollout stands, what it waits for and until when. The exit code
+is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
+		Args: takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			view, err := cl.App(ctx, app)
 			if err != nil {

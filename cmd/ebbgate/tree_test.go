@@ -13,6 +13,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -68,7 +69,12 @@ func golden(t *testing.T, name, got string) {
 
 // Whatever the terminal's size, the picture stays inside of it, and the header is there.
 func TestPictureFits(t *testing.T) {
-	for _, v := range apitest.Film(rollout.StatusDone) {
+	views := apitest.Film(rollout.StatusDone)
+	for _, name := range []string{"gate", "emergency", "quarantine"} {
+		s := apitest.Scene(name)
+		views = append(views, controller.AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout})
+	}
+	for _, v := range views {
 		for _, color := range []bool{false, true} {
 			for width := 20; width <= 140; width += 24 {
 				for height := 3; height <= 40; height++ {
