@@ -82,21 +82,20 @@ func statusLine(s rollout.Summary) string {
 	if r.Reason != "" {
 		line += ": " + r.Reason
 	}
-	if until := deadline(s); until != "" {
-		line += " (" + until + ")"
+	if h := held(r); h != nil {
+		line += fmt.Sprintf(" (%s, %s)", h.Kind, holdUntil(h, s.At))
 	}
 	return line
 }
 
-// deadline says until when the first region that holds may, which is the one that the
-// rollout's reason names.
-func deadline(s rollout.Summary) string {
-	for _, w := range s.Rollout.Waves {
+// held returns the hold that the rollout's reason tells of, if it does of one.
+func held(r *rollout.RolloutSummary) *rollout.Hold {
+	for _, w := range r.Waves {
 		for _, g := range w.Regions {
-			if h := g.Hold; h != nil && s.Rollout.Reason == string(g.Region)+": "+h.Reason {
-				return holdUntil(h, s.At)
+			if h := g.Hold; h != nil && r.Reason == string(g.Region)+": "+h.Reason {
+				return h
 			}
 		}
 	}
-	return ""
+	return nil
 }
