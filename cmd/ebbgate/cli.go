@@ -118,6 +118,16 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// width returns how many columns standard output has; 120 where it is no terminal.
+func (c *cli) width() int {
+	if f, ok := c.out.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return columns
+		}
+	}
+	return 120
+}
+
 // color reports whether standard output takes colours.
 func (c *cli) color() bool {
 	return isTerminal(c.out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -23,10 +24,10 @@ func (c *cli) complete(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		c.complete(sub)
 	}
-	if cmd.HasSubCommands() || cmd.ValidArgsFunction != nil {
+	names := strings.Fields(cmd.Use)[1:]
+	if cmd.HasSubCommands() && len(names) == 0 || cmd.ValidArgsFunction != nil {
 		return
 	}
-	names := strings.Fields(cmd.Use)[1:]
 	if i := slices.IndexFunc(names, func(s string) bool { return s[0] == '-' }); i >= 0 {
 		names = names[:i]
 	}
@@ -80,6 +81,11 @@ func (c *cli) candidates(cmd *cobra.Command, name string, args []string) ([]stri
 			found = append(found, string(b.Version))
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	case "acknowledge", "supersede":
+		if len(args) > 0 {
+			view, _ := cl.App(ctx, wire.App(args[0]))
+			found = named(name, view.Summary)
+		}
 	case "region":
 		regions, _ := cl.Regions(ctx)
 		for _, r := range regions {
@@ -97,4 +103,17 @@ func (c *cli) candidates(cmd *cobra.Command, name string, args []string) ([]stri
 	}
 	slices.Sort(found)
 	return slices.Compact(found), cobra.ShellCompDirectiveNoFileComp
+}
+
+// named returns the rollouts that a flag of rollout start may name.
+func named(flag string, s rollout.Summary) (ids []string) {
+	if r := s.Rollout; flag == "supersede" && r != nil && !r.Status.Ended() {
+		return []string{r.ID}
+	}
+	if flag == "acknowledge" {
+		for _, q := range s.Quarantine {
+			ids = append(ids, q.Rollout)
+		}
+	}
+	return ids
 }

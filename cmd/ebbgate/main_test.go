@@ -33,10 +33,11 @@ func TestMain(m *testing.M) {
 //	                    in one line of standard error, "ebbgate: …"
 //	changes [LINE…]     what the controller was made to change so far, exactly
 //	film STATUS         sets the rollout that the controller shows
+//	scene NAME          has it show the real engine at a scene instead
 //	fail KIND           makes the controller refuse everything
 //	tamper [FILE [AT]]  changes a byte in the middle of a file, or the audit log
 //
-// Each script has a trusted fleet in trust/ and the tokens of three roles in tokens/.
+// Each script has a trusted fleet in trust/ and the tokens of the four roles in tokens/.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "changes": changes, "film": film, "fail": fail, "tamper": tamper,
+			"exits": exits, "changes": changes, "film": film, "scene": scene, "fail": fail, "tamper": tamper,
 		},
 	})
 }
@@ -61,7 +62,7 @@ func setup(e *testscript.Env) error {
 	}
 	var lines string
 	dir := filepath.Join(e.WorkDir, "tokens")
-	for _, role := range []api.Role{api.RoleViewer, api.RoleOperator, api.RoleAdmin} {
+	for _, role := range []api.Role{api.RoleViewer, api.RoleOperator, api.RoleApprover, api.RoleAdmin} {
 		token := "ebbgate-" + strings.Repeat(role.String(), 8)
 		lines += api.TokenLine(role.String(), role, token)
 		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, role.String()), []byte(token+"\n"), 0o600)); err != nil {
@@ -99,6 +100,8 @@ func setup(e *testscript.Env) error {
 	e.Setenv("EBBGATE_TOKEN_FILE", filepath.Join(dir, "operator"))
 	e.Setenv("NOBODY", "http://"+closed.Addr().String())
 	e.Setenv("ADMIN", filepath.Join(dir, "admin"))
+	e.Setenv("APPROVER", filepath.Join(dir, "approver"))
+	e.Setenv("OPERATOR", filepath.Join(dir, "operator"))
 	e.Setenv("VIEWER", filepath.Join(dir, "viewer"))
 	return nil
 }
@@ -143,6 +146,10 @@ func film(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	fake.Show(apitest.Film(rollout.RolloutStatus(args[0])))
+}
+
+func scene(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value(fakeKey{}).(*apitest.Fake).Play(apitest.Scene(args[0]))
 }
 
 func fail(ts *testscript.TestScript, _ bool, args []string) {

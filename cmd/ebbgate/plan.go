@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +16,17 @@ func newPlanCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan APP VERSION",
 		Short: "Show what a rollout would do, and change nothing",
-		Long: `Show what a rollout would do: the regions in their order, the files that change, the
-CDN content that is purged and how long that takes. Nothing is changed.
+		Long: `Show what a rollout would do: the regions in their order with their steps, the data
+planes of their agents and what these declare of themselves, the files that change, the
+CDN content that is purged and how long that takes by the quotas of the provider; then the
+gates, approvals and freezes that it is held to. Nothing is changed. With -o wide every
+file and every purge is listed.
 
 The index that is shown makes "rollout start --check-index" refuse to start if
 anything has moved since.`,
-		Example: "  ebbgate plan -f plan.yaml edge-proxy 1.4.0",
-		Args:    takes("APP", "VERSION"),
+		Example: `  ebbgate plan -f plan.yaml edge-proxy 1.4.0
+  ebbgate plan schema > plan.schema.json`,
+		Args: takes("APP", "VERSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := startRequest(args[0], args[1], planFile)
 			if err != nil {
@@ -49,7 +52,26 @@ anything has moved since.`,
 	}
 	cmd.Flags().StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 0 if nothing would change, 2 if something would")
+	cmd.AddCommand(newPlanSchemaCommand(c))
 	return cmd
+}
+
+func newPlanSchemaCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of a plan file",
+		Long: `Print the JSON Schema (draft 2020-12) of a plan file: every field with its type, its
+default and what it means. An editor that speaks the YAML language server completes and
+checks a plan whose first line names it:
+
+  # yaml-language-server: $schema=plan.schema.json`,
+		Example: "  ebbgate plan schema > plan.schema.json",
+		Args:    takes(),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprint(c.out, rollout.PlanSchema)
+			return err
+		},
+	}
 }
 
 // startRequest makes a request from the arguments that plan and rollout start share. The
@@ -80,47 +102,4 @@ func startRequest(app, version, planFile string) (controller.StartRequest, error
 	}
 	q.Plan = &p
 	return q, nil
-}
-
-func printPlan(c *cli, v controller.PlanView) error {
-	if done, err := printValue(c, v); done {
-		return err
-	}
-	if c.output != "name" {
-		what := fmt.Sprintf("%s %s (%s)", v.App, v.Version, v.Digest.Short())
-		if v.Changes {
-			c.progress("%s would change %d regions in %d waves; start it with --check-index %d", what, len(v.Regions), len(v.Plan.Waves), v.Index)
-		} else {
-			c.progress("%s is what every region runs: nothing would change", what)
-		}
-	}
-	if err := printList(c, v.Regions, planList(v)); err != nil || c.output != "wide" {
-		return err
-	}
-	for _, r := range v.Regions {
-		for _, f := range r.Files {
-			fmt.Fprintf(c.out, "%s: %s\n", r.Region, plain(f))
-		}
-		for _, s := range r.Purge {
-			fmt.Fprintf(c.out, "%s: purge %s\n", r.Region, plain(s))
-		}
-	}
-	return nil
-}
-
-func planList(v controller.PlanView) list[controller.PlanRegion] {
-	return list[controller.PlanRegion]{
-		name: func(r controller.PlanRegion) string { return string(r.Region) },
-		columns: []column[controller.PlanRegion]{
-			{head: "WAVE", cell: func(r controller.PlanRegion) string { return fmt.Sprint(r.Wave) }},
-			{head: "REGION", cell: func(r controller.PlanRegion) string { return string(r.Region) }},
-			{head: "LIVE", cell: func(r controller.PlanRegion) string { return fmt.Sprintf("%d/%d", r.Live, r.Agents) }},
-			{head: "FROM", cell: func(r controller.PlanRegion) string { return orDash(string(r.From)) }},
-			{head: "TO", cell: func(controller.PlanRegion) string { return string(v.Version) }},
-			{head: "FILES", cell: func(r controller.PlanRegion) string { return fmt.Sprint(len(r.Files)) }},
-			{head: "PURGE", cell: func(r controller.PlanRegion) string { return fmt.Sprint(len(r.Purge)) }},
-			{head: "PURGE TIME", cell: func(r controller.PlanRegion) string { return r.PurgeFor.String() }},
-			{head: "WARNINGS", cell: func(r controller.PlanRegion) string { return orDash(strings.Join(r.Warnings, "; ")) }},
-		},
-	}
 }

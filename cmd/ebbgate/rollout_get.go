@@ -16,12 +16,13 @@ func newRolloutGetCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get APP",
 		Short: "Show the rollout of an app: waves, regions, agents and purges",
-		Long: `Show the active or last rollout of an app: its waves, the timeline of each region and
-one cell for each agent.
+		Long: `Show the active or last rollout of an app: its waves, the timeline of each region, what
+it waits for and until when, the newest reading of each gate, and one cell for each
+agent. With -o wide the agents of large regions are named, too.
 
 With -w it is shown as it moves until it ends: as a live picture on a terminal, else as
 one line for each thing that happens. The exit code is 0 if the rollout is done, 3 if it
-was rolled back, 1 if it failed, and 5 if --timeout passed before.`,
+was rolled back or superseded, 1 if it failed, and 5 if --timeout passed before.`,
 		Args: takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			if err := w.check(); err != nil {
@@ -37,7 +38,7 @@ was rolled back, 1 if it failed, and 5 if --timeout passed before.`,
 			switch c.output {
 			case "table", "wide":
 				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
-				t := tree{width: 120, color: c.color(), every: c.output == "wide", sent: w.purges(ctx)}
+				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx)}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}

@@ -36,6 +36,7 @@ var historyList = list[rollout.Rollout]{
 		{head: "ENDED", cell: func(r rollout.Rollout) string { return when(r.Ended) }},
 		{head: "BY", cell: func(r rollout.Rollout) string { return r.By }},
 		{head: "UNDOES", cell: func(r rollout.Rollout) string { return orDash(r.Undoes) }},
+		{head: "SOURCE", wide: true, cell: func(r rollout.Rollout) string { return orDash(r.Source) }},
 		{head: "DIGEST", wide: true, cell: func(r rollout.Rollout) string { return r.Target.Digest.Short() }},
 		{head: "WAVES", wide: true, cell: func(r rollout.Rollout) string { return fmt.Sprint(len(r.Plan.Waves)) }},
 		{head: "LAST DECISION", wide: true, cell: func(r rollout.Rollout) string {

@@ -53,6 +53,7 @@ var appList = list[controller.AppView]{
 		ofRollout("REASON", false, func(r *rollout.RolloutSummary) string { return r.Reason }),
 		ofRollout("ENDED", true, func(r *rollout.RolloutSummary) string { return when(r.Ended) }),
 		ofRollout("ROLLOUT", true, func(r *rollout.RolloutSummary) string { return r.ID }),
+		ofRollout("SOURCE", true, func(r *rollout.RolloutSummary) string { return r.Source }),
 		ofRollout("DIGEST", true, func(r *rollout.RolloutSummary) string { return r.Digest.Short() }),
 		{head: "INDEX", wide: true, cell: func(v controller.AppView) string { return fmt.Sprint(v.Summary.Revision) }},
 	},

@@ -1,21 +1,45 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 func newRolloutStartCommand(c *cli) *cobra.Command {
-	var planFile string
+	var planFile, acknowledge, supersede, emergency string
+	var expires time.Duration
 	var w watchFlags
 	var checkIndex uint64
 	cmd := &cobra.Command{
 		Use:   "start APP VERSION",
 		Short: "Start a rollout",
+		Long: `Start a rollout.
+
+A rollout that is paused or waits can be superseded: the new one takes its place, and
+decides about what it has left half done. The one that was superseded counts as rolled
+back, exit code 3.
+
+Bundles of authors whose last rollout was taken back are in quarantine: to start the next
+one, look at that failure, and acknowledge the rollout by its name.
+
+An emergency passes over the bakes, gates, approvals and freezes of its plan once two
+people with the role approver have approved it, until it expires. It is staged, widened
+step by step, confirmed, purged and taken back like every rollout, and at most half of a
+region switches at the same time.`,
 		Example: `  ebbgate rollout start edge-proxy 1.4.0 -f plan.yaml -w
-  ebbgate rollout start edge-proxy 1.4.0 --check-index 17`,
+  ebbgate rollout start edge-proxy 1.4.0 --check-index 17
+  ebbgate rollout start edge-proxy 1.4.1 --supersede 20261123-120000-000-abcdef
+  ebbgate rollout start waf 7.1.0 --emergency "the new rule blocks logins" --expires 30m`,
 		Args: takes("APP", "VERSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := startRequest(args[0], args[1], planFile)
@@ -28,6 +52,10 @@ func newRolloutStartCommand(c *cli) *cobra.Command {
 			if cmd.Flags().Changed("check-index") {
 				q.CheckIndex = &checkIndex
 			}
+			q.Acknowledge, q.Supersede = acknowledge, supersede
+			if q.Emergency, err = emergencyOf(cmd, emergency, expires); err != nil {
+				return err
+			}
 			cl, err := c.client()
 			if err != nil {
 				return err
@@ -35,10 +63,14 @@ func newRolloutStartCommand(c *cli) *cobra.Command {
 			defer cl.Close()
 			view, err := cl.Start(cmd.Context(), q)
 			if err != nil {
+				err = goOn(cmd, cl, args, err)
 				return cannot(err, "start %s %s", args[0], args[1])
 			}
 			if r := view.Summary.Rollout; r != nil {
 				c.progress("started rollout %s of %s %s", r.ID, view.App, r.Version)
+				if r.Glass != nil {
+					c.progress("%s; nothing is activated before: ebbgate rollout approve %s", glassText(r.Glass, view.Summary.At), view.App)
+				}
 			}
 			if w.watch {
 				return watchRollout(cmd.Context(), c, cl, view, w.timeout)
@@ -46,10 +78,76 @@ func newRolloutStartCommand(c *cli) *cobra.Command {
 			return printOne(c, view, appList)
 		},
 	}
-	cmd.Flags().StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
-	cmd.Flags().Uint64Var(&checkIndex, "check-index", 0, "refuse if the app has moved since this index of a plan")
+	f := cmd.Flags()
+	f.StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
+	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app has moved since this index of a plan")
+	f.StringVar(&acknowledge, "acknowledge", "", "rollout that put the bundle's authors in quarantine, and that you have looked at")
+	f.StringVar(&supersede, "supersede", "", "rollout, paused or waiting, whose place this one takes")
+	f.StringVar(&emergency, "emergency", "", "make it an emergency, for this reason")
+	f.DurationVar(&expires, "expires", time.Hour, "with --emergency: how long it lasts, at most "+hours(rollout.MaxGlass))
 	w.add(cmd)
 	return cmd
+}
+
+func hours(d time.Duration) string { return fmt.Sprintf("%.0fh", d.Hours()) }
+
+// emergencyOf makes an emergency of the flags, or none.
+func emergencyOf(cmd *cobra.Command, reason string, expires time.Duration) (*rollout.Emergency, error) {
+	switch asked := cmd.Flags().Changed("emergency"); {
+	case !asked && cmd.Flags().Changed("expires"):
+		return nil, usagef("--expires needs --emergency")
+	case !asked:
+		return nil, nil
+	case strings.TrimSpace(reason) == "":
+		return nil, usagef("--emergency wants a reason")
+	case expires <= 0 || expires > rollout.MaxGlass:
+		return nil, usagef("--expires %s is not above 0 and at most %s", expires, hours(rollout.MaxGlass))
+	}
+	return &rollout.Emergency{Reason: reason, Expires: time.Now().Add(expires).UTC()}, nil
+}
+
+// goOn adds to a refusal the command that would go on, where there is one: with the rollout
+// acknowledged whose failure stands in the way, or superseded that does.
+func goOn(cmd *cobra.Command, cl *api.Client, args []string, refused error) error {
+	var e *api.Error
+	if !errors.As(refused, &e) || e.Code != "quarantine" && e.Code != "active" {
+		return refused
+	}
+	view, err := cl.App(cmd.Context(), wire.App(args[0]))
+	if err != nil {
+		return refused
+	}
+	var flag, id, how string
+	switch r := view.Summary.Rollout; {
+	case e.Code == "quarantine":
+		for _, q := range view.Summary.Quarantine {
+			if strings.Contains(e.Message, q.Rollout) {
+				flag, id = "acknowledge", q.Rollout
+			}
+		}
+	case r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding):
+		flag, id, how = "supersede", r.ID, "; to take its place"
+	}
+	if flag == "" {
+		return refused
+	}
+	line := cmd.CommandPath() + " " + strings.Join(args, " ")
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed && f.Name != flag {
+			line += " --" + f.Name + "=" + quote(f.Value.String())
+		}
+	})
+	return fmt.Errorf("%w%s: %s --%s %s", refused, how, line, flag, id)
+}
+
+var bareWord = regexp.MustCompile(`^[\w/.:,@%+-]+$`)
+
+// quote writes a word as a shell takes it.
+func quote(s string) string {
+	if bareWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // watchFlags are the flags of the commands that can wait for the end of a rollout.
@@ -59,7 +157,7 @@ type watchFlags struct {
 }
 
 func (w *watchFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&w.watch, "watch", "w", false, "show the rollout until it ends; exit 3 if it was rolled back")
+	cmd.Flags().BoolVarP(&w.watch, "watch", "w", false, "show the rollout until it ends; exit 3 if it was rolled back or superseded")
 	cmd.Flags().DurationVar(&w.timeout, "timeout", 0, "with -w: wait no longer than this, then exit 5; 0: for ever")
 }
 

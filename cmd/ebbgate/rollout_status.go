@@ -14,8 +14,10 @@ import (
 func newRolloutStatusCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status APP",
-		Short: "Show in one line where a rollout stands; exit 3 if it was rolled back, 1 if it failed",
-		Args:  takes("APP"),
+		Short: "Show in one line where a rollout stands",
+		Long: `Show in one line where a rollout stands, what it waits for and until when. The exit code
+is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
+		Args: takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			view, err := cl.App(ctx, app)
 			if err != nil {
@@ -69,8 +71,31 @@ func statusLine(s rollout.Summary) string {
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}
+	if g := r.Glass; g != nil && !r.Status.Ended() {
+		line += ", " + glassText(g, s.At)
+	}
+	for _, q := range s.Quarantine {
+		if q.Rollout == r.ID {
+			line += ", " + q.Source + " in quarantine"
+		}
+	}
 	if r.Reason != "" {
 		line += ": " + r.Reason
 	}
+	if h := held(r); h != nil {
+		line += fmt.Sprintf(" (%s, %s)", h.Kind, holdUntil(h, s.At))
+	}
 	return line
+}
+
+// held returns the hold that the rollout's reason tells of, if it does of one.
+func held(r *rollout.RolloutSummary) *rollout.Hold {
+	for _, w := range r.Waves {
+		for _, g := range w.Regions {
+			if h := g.Hold; h != nil && r.Reason == string(g.Region)+": "+h.Reason {
+				return h
+			}
+		}
+	}
+	return nil
 }

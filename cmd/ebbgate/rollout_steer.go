@@ -8,72 +8,160 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// newRolloutSteerCommand makes one of the commands that act on the active or last rollout.
-// Those that change what nodes run ask first, and name what they change.
-func newRolloutSteerCommand(c *cli, name, short string, asks bool) *cobra.Command {
-	var yes bool
+// steering is a command that acts on the active or last rollout.
+type steering struct {
+	name, short, long string
+	// asks makes the command ask first, and says what of a rollout it changes; nil: it
+	// does not ask.
+	asks func(command string, s rollout.Summary) string
+}
+
+var steerings = []steering{
+	{name: "pause", short: "Stop widening and promoting; failures are still taken back",
+		long: `Stop widening and promoting. Failures are still taken back, and regions that are wholly
+switched still purged. A paused rollout can be superseded.`},
+	{name: "resume", short: "Go on after a pause, a halt or vanished agents, which are acknowledged",
+		long: `Go on after a pause or a halt, or without the agents that vanished after they switched.
+The failures and the vanished agents seen so far are acknowledged, no others; purges that
+were given up are asked for again.`},
+	{name: "approve", short: "Approve what a rollout waits for approval of",
+		long: `Approve the step, the wave or the emergency that a rollout waits for approval of. It takes
+a token with the role approver, and counts once for each person. Whoever started the
+rollout cannot approve it, but may be one of the two who approve an emergency.`},
+	{name: "promote", short: "Let the regions that wait at their gates go on without them, this once", asks: passedOver,
+		long: `Let the regions that wait at their gates go on without them, this once: the next step or
+wave is held to its gates again. It passes over no failure, bake, approval or freeze, and
+takes a token with the role approver.`},
+	{name: "abort", short: "Take the regions under way back, and keep the committed ones", asks: reach,
+		long: `Take the regions under way back, and keep the committed ones; with --all these go back,
+too. Every region that goes back is purged.`},
+	{name: "undo", short: "Take every region of the last rollout back to what it ran before, wave by wave", asks: reach},
+}
+
+func newRolloutSteerCommand(c *cli, s steering) *cobra.Command {
+	var yes, all bool
 	var w watchFlags
 	cmd := &cobra.Command{
-		Use:   name + " APP",
-		Short: short,
+		Use:   s.name + " APP",
+		Short: s.short,
+		Long:  s.long,
 		Args:  takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			if err := w.check(); err != nil {
 				return err
 			}
-			what := name + " the rollout of " + string(app)
-			if asks && !yes {
-				if term.IsTerminal(int(c.in.Fd())) {
-					view, err := cl.App(ctx, app)
-					if err != nil {
-						return cannot(err, "%s", what)
-					}
-					if err := c.confirm(false, what+reach(name, view.Summary)); err != nil {
-						return err
-					}
-				} else if err := c.confirm(false, what); err != nil {
+			command := s.name
+			if all {
+				command += "-all"
+			}
+			if s.asks != nil && !yes {
+				if err := c.askAbout(ctx, cl, app, s, command); err != nil {
 					return err
 				}
 			}
-			view, err := cl.Command(ctx, app, name)
+			view, err := cl.Command(ctx, app, command)
 			if err != nil {
-				return cannot(err, "%s %s", name, app)
+				return cannot(err, "%s %s", s.name, app)
 			}
+			c.tellApproved(view, command)
 			if w.watch {
 				return watchRollout(ctx, c, cl, view, w.timeout)
 			}
 			return printOne(c, view, appList)
 		}),
 	}
-	if asks {
+	if s.asks != nil {
 		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-		w.add(cmd)
 	}
+	if s.name == "abort" {
+		cmd.Flags().BoolVar(&all, "all", false, "take the regions that it has committed back, too")
+	}
+	w.add(cmd)
 	return cmd
 }
 
-// reach names what abort and undo take back.
-func reach(name string, s rollout.Summary) string {
-	if s.Rollout == nil {
-		return ""
+// askAbout asks before a command, and names what it changes. Without a terminal nobody
+// would see that.
+func (c *cli) askAbout(ctx context.Context, cl *api.Client, app wire.App, s steering, command string) error {
+	what := s.name + " the rollout of " + string(app)
+	if term.IsTerminal(int(c.in.Fd())) {
+		view, err := cl.App(ctx, app)
+		if err != nil {
+			return cannot(err, "%s", what)
+		}
+		if view.Summary.Rollout != nil {
+			what += s.asks(command, view.Summary)
+		}
 	}
+	return c.confirm(false, plain(what))
+}
+
+// reach names what abort and undo take back.
+func reach(command string, s rollout.Summary) string {
 	var regions []string
 	agents := 0
 	for _, w := range s.Rollout.Waves {
 		for _, g := range w.Regions {
-			under := g.Phase != rollout.PhaseIdle && g.Phase != rollout.PhaseCommitted && g.Phase != rollout.PhaseReverted && g.Phase != rollout.PhaseDropped
-			if name == "abort" && under || name == "undo" && g.Phase == rollout.PhaseCommitted {
+			goes := false
+			switch g.Phase {
+			case rollout.PhaseActivating, rollout.PhasePurging, rollout.PhaseBaking, rollout.PhaseReverting, rollout.PhaseRepurging:
+				goes = command != "undo"
+			case rollout.PhaseCommitted:
+				goes = command != "abort"
+			}
+			if goes {
 				regions, agents = append(regions, string(g.Region)), agents+g.Counts.Total-g.Counts.Drained
 			}
 		}
 	}
-	if len(regions) == 0 {
-		return ""
+	text := " to " + string(s.Rollout.Version)
+	if command == "abort-all" {
+		text += " and take back what it has committed"
 	}
-	return fmt.Sprintf(" to %s: %s go back (%d agents)", s.Rollout.Version, strings.Join(regions, ", "), agents)
+	if len(regions) == 0 {
+		return text + ": no region goes back"
+	}
+	return fmt.Sprintf("%s: %s go back (%d agents)", text, strings.Join(regions, ", "), agents)
+}
+
+// passedOver names the gates that promote passes over.
+func passedOver(_ string, s rollout.Summary) string {
+	text := " to " + string(s.Rollout.Version)
+	for _, w := range s.Rollout.Waves {
+		for _, g := range w.Regions {
+			var gates []string
+			for _, rd := range g.Readings {
+				if rd.Verdict != rollout.VerdictPass && (g.Phase == rollout.PhaseActivating || g.Phase == rollout.PhaseBaking) {
+					gates = append(gates, readingText(rd))
+				}
+			}
+			if len(gates) > 0 {
+				text += fmt.Sprintf(": %s goes on in spite of gate %s", g.Region, strings.Join(gates, "; gate "))
+			}
+		}
+	}
+	return text
+}
+
+// tellApproved tells what the approval or promotion that was just given was for.
+func (c *cli) tellApproved(view controller.AppView, command string) {
+	if command != "approve" && command != "promote" {
+		return
+	}
+	given := decisions(view)
+	for len(given) > 0 && given[len(given)-1].Kind != rollout.KindApprove {
+		given = given[:len(given)-1] // what followed from it
+	}
+	for _, d := range given {
+		last := given[len(given)-1]
+		if d.Kind == last.Kind && d.At.Equal(last.At) && d.Inputs["by"] == last.Inputs["by"] {
+			c.progress("%s", plain(d.Reason))
+		}
+	}
 }

@@ -18,7 +18,7 @@ func newRootCommand(c *cli) *cobra.Command {
 		Long: `Roll configuration out to an edge fleet, region by region, and never let a stale
 answer back into a cache.
 
-Exit codes: 0 done, 1 error, 2 wrong usage, 3 rolled back, 4 not allowed,
+Exit codes: 0 done, 1 error, 2 wrong usage, 3 rolled back or superseded, 4 not allowed,
 5 waited too long, 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -67,6 +67,8 @@ var statusGlyphs = map[rollout.RolloutStatus]glyph{
 	rollout.StatusReverted:  {"↩", red},
 	rollout.StatusAborted:   {"↩", red},
 	rollout.StatusFailed:    {"✗", red},
+
+	rollout.StatusSuperseded: {"»", yellow},
 }
 
 var waveGlyphs = map[string]glyph{
@@ -93,20 +95,6 @@ func waveState(w rollout.WaveSummary) string {
 		return "reverted"
 	}
 	return w.State
-}
-
-func (t tree) paint(c color.Color, s string) string {
-	if !t.color || c == nil {
-		return s
-	}
-	return lipgloss.NewStyle().Foreground(c).Render(s)
-}
-
-func (t tree) bold(s string) string {
-	if !t.color {
-		return s
-	}
-	return lipgloss.NewStyle().Bold(true).Render(s)
 }
 
 // render draws s. If it does not fit the height, waves that are not under way are
@@ -144,21 +132,34 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 	if !r.Status.Ended() {
 		head = append(head, fmt.Sprintf("wave %d of %d", min(r.Wave+1, len(r.Waves)), len(r.Waves)))
 	}
-	head = append(head, span(took), r.Digest.Short(), "by "+r.By, r.ID)
-	if r.Undoes != "" {
-		head = append(head, "undoes "+r.Undoes)
+	head = append(head, span(took), r.Digest.Short())
+	origin := fmt.Sprintf("rollout %s by %s", r.ID, r.By)
+	if r.Source != "" {
+		origin += ", a bundle of " + r.Source
 	}
-	lines := []string{strings.Join(head, "  ")}
+	if r.Undoes != "" {
+		origin += ", undoes " + r.Undoes
+	}
+	lines := append([]string{strings.Join(head, "  ")}, t.wrap("  ", grey, origin)...)
+	if r.Glass != nil {
+		lines = append(lines, t.wrap("  ", red, "‼ "+glassText(r.Glass, s.At)+": "+r.Glass.Reason)...)
+	}
 	if r.Reason != "" {
 		lines = append(lines, t.wrap("  ", g.color, r.Reason)...)
 	}
+	for _, q := range s.Quarantine {
+		if q.Rollout == r.ID {
+			q.Reason = "" // it is the line above
+		}
+		lines = append(lines, t.wrap("  ", yellow, "! "+quarantineText(q, s.At))...)
+	}
 	for i, w := range r.Waves {
-		lines = append(lines, t.wave(i, w, fold && w.State != "current")...)
+		lines = append(lines, t.wave(i, w, s.At, fold && w.State != "current")...)
 	}
 	return lines
 }
 
-func (t tree) wave(i int, w rollout.WaveSummary, fold bool) []string {
+func (t tree) wave(i int, w rollout.WaveSummary, now time.Time, fold bool) []string {
 	state := waveState(w)
 	g := waveGlyphs[state]
 	head := fmt.Sprintf("%s wave %d · %s · %s", g.sign, i+1, state, w.Strategy)
@@ -173,12 +174,12 @@ func (t tree) wave(i int, w rollout.WaveSummary, fold bool) []string {
 	}
 	lines := []string{t.paint(g.color, head)}
 	for _, r := range w.Regions {
-		lines = append(lines, t.region(r)...)
+		lines = append(lines, t.region(r, w.Strategy, now)...)
 	}
 	return lines
 }
 
-func (t tree) region(r rollout.RegionSummary) []string {
+func (t tree) region(r rollout.RegionSummary, s rollout.Strategy, now time.Time) []string {
 	phase := string(r.Phase)
 	if phase == "" {
 		phase = "waiting"
@@ -199,24 +200,29 @@ func (t tree) region(r rollout.RegionSummary) []string {
 	if r.Epoch > 0 {
 		head = append(head, "epoch "+r.Epoch.String())
 	}
-	head = append(head, t.counts(r.Counts))
-	lines := []string{"  " + strings.Join(head, "  ")}
-	lines = append(lines, t.timeline(r)...)
-	if r.Hold != nil {
-		text := "holds: " + r.Hold.Reason
-		if r.Hold.Overdue {
-			text += " (overdue: an operator has to decide)"
-		}
-		lines = append(lines, t.wrap("    ", yellow, text)...)
+	lines := []string{"  " + strings.Join(append(head, t.counts(r)), "  ")}
+	if t.width > 0 && lipgloss.Width(lines[0]) > t.width {
+		lines = []string{"  " + strings.Join(head, "  "), "    " + t.counts(r)}
 	}
+	lines = append(lines, t.timeline(r, s)...)
+	lines = append(lines, t.waits(r, now)...)
 	if r.Purge != nil && r.Purge.Failed != "" {
 		lines = append(lines, t.wrap("    ", red, "purge failed: "+r.Purge.Failed)...)
 	}
 	return append(lines, t.cells(r)...)
 }
 
-func (t tree) counts(c rollout.Counts) string {
-	parts := []string{fmt.Sprintf("%d/%d confirmed", c.Confirmed, c.Total-c.Drained)}
+// counts says how far the agents of a region have come in what it does.
+func (t tree) counts(r rollout.RegionSummary) string {
+	c := r.Counts
+	n, done := c.Confirmed, "confirmed"
+	switch r.Phase {
+	case rollout.PhaseStaging:
+		n, done = c.Staged, "staged"
+	case rollout.PhaseArming:
+		n, done = c.Armed, "armed"
+	}
+	parts := []string{fmt.Sprintf("%d/%d %s", n, c.Total-c.Drained, done)}
 	if c.InFlight > 0 {
 		parts = append(parts, fmt.Sprintf("%d in flight", c.InFlight))
 	}
@@ -286,9 +292,10 @@ func legend(agents []rollout.AgentSummary) string {
 
 // timeline writes when a region passed each point, counted from the order to stage, and
 // the gap between the last confirmation and the first purge that left for a provider.
-// Where nothing had to be purged, the purge counts as sent when it was decided. On a
-// narrow terminal the purge has a line of its own.
-func (t tree) timeline(r rollout.RegionSummary) []string {
+// Where nothing had to be purged, the purge counts as sent when it was decided. A blue-green
+// region has two more: when all had armed it, and how far apart they switched. On a narrow
+// terminal the purge has a line of its own.
+func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
 	if r.Times.Ordered.IsZero() {
 		return nil
 	}
@@ -300,68 +307,28 @@ func (t tree) timeline(r rollout.RegionSummary) []string {
 			sent = r.Purge.Requested
 		}
 	}
-	var parts []string
-	for _, p := range []struct {
-		name string
-		at   time.Time
-	}{
-		{"staged", r.Times.Staged}, {"activated", r.Times.Activated}, {"confirmed", r.Times.Confirmed},
-		{"purge sent", sent}, {"verified", verified},
-	} {
-		if p.at.IsZero() || p.at.Before(r.Times.Ordered) {
-			parts = append(parts, p.name+" –")
-			continue
+	point := func(name string, at time.Time) string {
+		if at.IsZero() || at.Before(r.Times.Ordered) {
+			return name + " –"
 		}
-		parts = append(parts, p.name+" +"+span(p.at.Sub(r.Times.Ordered)))
+		return name + " +" + span(at.Sub(r.Times.Ordered))
 	}
-	gap := ""
+	switched := []string{point("staged", r.Times.Staged)}
+	if s == rollout.StrategyBlueGreen {
+		switched = append(switched, point("armed", r.Times.Armed))
+	}
+	switched = append(switched, point("activated", r.Times.Activated), point("confirmed", r.Times.Confirmed))
+	if s == rollout.StrategyBlueGreen && r.Skew > 0 && !r.Times.Confirmed.IsZero() {
+		switched = append(switched[:len(switched)-1], switched[len(switched)-1]+" (skew "+span(r.Skew.Std())+")")
+	}
+	purged := []string{point("purge sent", sent), point("verified", verified)}
 	if !r.Times.Confirmed.IsZero() && !sent.Before(r.Times.Confirmed) {
-		gap = "   gap " + span(sent.Sub(r.Times.Confirmed))
+		purged[1] += "   gap " + span(sent.Sub(r.Times.Confirmed))
 	}
-	line := "    " + strings.Join(parts, " → ") + gap
+	first, second := strings.Join(switched, " → "), strings.Join(purged, " → ")
+	line := "    " + first + " → " + second
 	if t.width <= 0 || lipgloss.Width(line) <= t.width {
 		return []string{line}
 	}
-	return []string{"    " + strings.Join(parts[:3], " → "), "    → " + strings.Join(parts[3:], " → ") + gap}
-}
-
-// wrap writes a reason, which must stay readable to its end, on as many lines as it takes.
-func (t tree) wrap(indent string, c color.Color, s string) []string {
-	s = plain(s)
-	if room := t.width - len(indent); room > 0 {
-		s = lipgloss.Wrap(s, room, "")
-	}
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = indent + t.paint(c, lines[i])
-	}
-	return lines
-}
-
-// cut keeps a line within the width, and shows where it was cut.
-func (t tree) cut(s string) string {
-	if t.width <= 0 || lipgloss.Width(s) <= t.width {
-		return s
-	}
-	return lipgloss.NewStyle().MaxWidth(t.width-1).Render(s) + "…"
-}
-
-// span writes a duration with the digits that matter.
-func span(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
-func orNone(v wire.Version) string {
-	if v == "" {
-		return "nothing"
-	}
-	return string(v)
+	return []string{"    " + first, "    → " + second}
 }

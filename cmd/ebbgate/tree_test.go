@@ -13,6 +13,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -34,6 +35,21 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// What operators have to deal with, on a terminal of 80 columns.
+func TestTreeScenes(t *testing.T) {
+	var got strings.Builder
+	for _, name := range apitest.Scenes() {
+		text := tree{width: 80}.render(rollout.Status(apitest.Scene(name)))
+		for _, l := range strings.Split(text, "\n") {
+			if w := lipgloss.Width(l); w > 80 || strings.HasSuffix(l, "…") {
+				t.Errorf("%s: %d columns: %s", name, w, l)
+			}
+		}
+		got.WriteString("── " + name + "\n" + text + "\n\n")
+	}
+	golden(t, "tree-scenes.golden", got.String())
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -53,7 +69,12 @@ func golden(t *testing.T, name, got string) {
 
 // Whatever the terminal's size, the picture stays inside of it, and the header is there.
 func TestPictureFits(t *testing.T) {
-	for _, v := range apitest.Film(rollout.StatusDone) {
+	views := apitest.Film(rollout.StatusDone)
+	for _, name := range []string{"gate", "emergency", "quarantine"} {
+		s := apitest.Scene(name)
+		views = append(views, controller.AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout})
+	}
+	for _, v := range views {
 		for _, color := range []bool{false, true} {
 			for width := 20; width <= 140; width += 24 {
 				for height := 3; height <= 40; height++ {
@@ -112,7 +133,7 @@ func TestPlain(t *testing.T) {
 	if strings.ContainsAny(text, "\x1b\r\x07\u009b") {
 		t.Errorf("control characters got through: %q", text)
 	}
-	for _, want := range []string{"bad [2J thing 1m", "holds: silent ]0;x  (overdue", "purge failed: no way"} {
+	for _, want := range []string{"bad [2J thing 1m", "an operator has to decide): silent ]0;x", "purge failed: no way"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}
@@ -125,6 +146,17 @@ func TestGlyphs(t *testing.T) {
 		wire.StateCommitted, wire.StateFailed, wire.StateReverted, "drained", "silent", "waiting", "idle"} {
 		if _, ok := agentGlyphs[string(s)]; !ok {
 			t.Errorf("%s has no glyph", s)
+		}
+	}
+	for _, s := range []rollout.RolloutStatus{rollout.StatusRunning, rollout.StatusPaused, rollout.StatusHolding, rollout.StatusReverting, rollout.StatusDone,
+		rollout.StatusReverted, rollout.StatusAborted, rollout.StatusFailed, rollout.StatusSuperseded} {
+		if _, ok := statusGlyphs[s]; !ok {
+			t.Errorf("%s has no glyph", s)
+		}
+	}
+	for _, v := range []rollout.Verdict{"", rollout.VerdictPass, rollout.VerdictFail, rollout.VerdictNone} {
+		if _, ok := verdictGlyphs[v]; !ok {
+			t.Errorf("verdict %q has no glyph", v)
 		}
 	}
 }
@@ -153,7 +185,11 @@ func TestNarrow(t *testing.T) {
 	if !strings.Contains(text, "    → purge sent – → verified –\n") {
 		t.Errorf("the purge is cut off:\n%s", text)
 	}
+	text = tree{width: 40}.render(v.Summary)
 	if head, _, _ := strings.Cut(text, "\n"); !strings.HasSuffix(head, "…") {
 		t.Errorf("cut without a sign: %s", head)
+	}
+	if id := v.Summary.Rollout.ID; !strings.Contains(text, id) {
+		t.Errorf("%s is torn:\n%s", id, text)
 	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,8 +100,24 @@ func (w *watcher) purges(ctx context.Context) map[wire.Region]time.Time {
 	return sent
 }
 
-// errReplaced ends a watch whose rollout is no longer the app's.
+// errReplaced ends a watch whose rollout is no longer the app's, nor in its history.
 var errReplaced = errors.New("another rollout of the app has begun")
+
+// replaced takes from the history how the rollout ended that another one has followed.
+func (w *watcher) replaced(ctx context.Context) error {
+	past, err := w.client.History(ctx, w.last.App)
+	if err != nil {
+		return err
+	}
+	sum := *w.last.Summary.Rollout
+	i := slices.IndexFunc(past, func(r rollout.Rollout) bool { return r.ID == sum.ID })
+	if i < 0 || !past[i].Status.Ended() {
+		return errReplaced
+	}
+	sum.Status, sum.Ended, sum.Reason = past[i].Status, past[i].Ended, cmp.Or(past[i].Halt, sum.Reason)
+	w.last.Summary.Rollout, w.last.Rollout = &sum, &past[i]
+	return nil
+}
 
 // look is one look at the rollout, or why there was none.
 type look struct {
@@ -172,7 +190,9 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 		case errors.As(err, &said) && said.Status < 500:
 			return err
 		case err == nil && (view.Summary.Rollout == nil || view.Summary.Rollout.ID != id):
-			return errReplaced
+			if err = w.replaced(ctx); errors.Is(err, errReplaced) {
+				return err
+			}
 		case err == nil:
 			w.last = view
 		}

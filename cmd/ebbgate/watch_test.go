@@ -11,10 +11,10 @@ import (
 	"github.com/ebbgate/ebbgate/controller/rollout"
 )
 
-// The gap is that of the first purge of this epoch that really left, not of an earlier
-// epoch, of one before the rollout, or of the repetition.
-func TestPurgeSent(t *testing.T) {
-	tokens, err := api.ParseTokens([]byte(api.TokenLine("me", api.RoleViewer, "secret")))
+// served returns a client of a controller in memory.
+func served(t *testing.T) (*apitest.Fake, *api.Client) {
+	t.Helper()
+	tokens, err := api.ParseTokens([]byte(api.TokenLine("me", api.RoleAdmin, "secret")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,13 +24,58 @@ func TestPurgeSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(s.Handler())
-	defer srv.Close()
+	t.Cleanup(srv.Close)
 	cl, err := api.NewClient(api.ClientConfig{Server: srv.URL, Token: "secret"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cl.Close()
+	t.Cleanup(cl.Close)
+	return fake, cl
+}
 
+// Whoever watches a rollout that another one takes the place of is told so; how a rollout
+// ended that nobody looked at in time is in the history.
+func TestWatchReplaced(t *testing.T) {
+	for _, test := range []struct {
+		end  rollout.RolloutStatus
+		code int
+		said string
+	}{
+		{rollout.StatusSuperseded, exitRolledBack, "edge-proxy 1.4.0: superseded, 0 of 6 agents confirmed: superseded by 20261123-130000-newer"},
+		{rollout.StatusAborted, exitRolledBack, "edge-proxy 1.4.0: aborted"},
+		{rollout.StatusDone, exitOK, ""},
+		{"", exitFailure, "cannot watch edge-proxy: another rollout of the app has begun"},
+	} {
+		fake, cl := served(t)
+		fake.Play(apitest.Scene("paused"))
+		view, err := cl.App(t.Context(), apitest.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newer := *view.Rollout
+		newer.ID = "20261123-130000-newer"
+		next := apitest.Scene("paused")
+		next.Rollout = &newer
+		old := rollout.Superseded(*view.Rollout, newer)
+		if test.end != rollout.StatusSuperseded {
+			old.Status, old.Halt = test.end, ""
+		}
+		fake.Play(next, old)
+		var out, progress strings.Builder
+		c := &cli{out: &out, err: &progress, output: "table"}
+		if code := c.exit(watchRollout(t.Context(), c, cl, view, 0)); code != test.code {
+			t.Errorf("%s: exit code %d, want %d", test.end, code, test.code)
+		}
+		if !strings.Contains(progress.String(), test.said) {
+			t.Errorf("%s: said %s, want %s", test.end, progress.String(), test.said)
+		}
+	}
+}
+
+// The gap is that of the first purge of this epoch that really left, not of an earlier
+// epoch, of one before the rollout, or of the repetition.
+func TestPurgeSent(t *testing.T) {
+	fake, cl := served(t)
 	film := apitest.Film(rollout.StatusDone)
 	w := &watcher{client: cl, last: film[5], sent: make(map[purgeRound]time.Time)} // purged
 	purge := w.last.Summary.Regions[0].Purge

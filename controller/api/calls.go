@@ -93,7 +93,7 @@ func (c *Client) Start(ctx context.Context, r controller.StartRequest) (out cont
 	return out, c.call(ctx, http.MethodPost, "/v1/rollouts", r, &out)
 }
 
-// Command steers the rollout of an app: "pause", "resume", "abort" or "undo".
+// Command steers the rollout of an app; name is one of [controller.Commands].
 func (c *Client) Command(ctx context.Context, app wire.App, name string) (out controller.AppView, err error) {
 	return out, c.call(ctx, http.MethodPost, appPath(app, "/"+url.PathEscape(name)), nil, &out)
 }

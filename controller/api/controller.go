@@ -27,7 +27,7 @@ type Controller interface {
 	// Plan says what Start would do, and changes nothing.
 	Plan(ctx context.Context, r controller.StartRequest) (controller.PlanView, error)
 	Start(ctx context.Context, r controller.StartRequest, by string) (controller.AppView, error)
-	// Command is "pause", "resume", "abort" or "undo".
+	// Command is one of [controller.Commands].
 	Command(ctx context.Context, app wire.App, name, by string) (controller.AppView, error)
 	Apps(ctx context.Context) ([]controller.AppView, error)
 	App(ctx context.Context, app wire.App) (controller.AppView, error)

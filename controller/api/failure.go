@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -25,13 +26,22 @@ type failureBody struct {
 	Error *Error `json:"error"`
 }
 
-// failures lists what each sentinel stands for; the first that matches counts.
+// failures lists what each sentinel stands for; the first that matches counts. What a
+// command is refused for comes before the conflict that it is, and so does a field of it
+// that is wrong.
 var failures = []struct {
 	is     error
 	status int
 	code   string
 }{
 	{controller.ErrNotFound, http.StatusNotFound, "not_found"},
+	{rollout.ErrActive, http.StatusConflict, "active"},
+	{rollout.ErrNotActive, http.StatusConflict, "not_active"},
+	{rollout.ErrMoved, http.StatusConflict, "moved"},
+	{rollout.ErrUndo, http.StatusConflict, "nothing_to_undo"},
+	{rollout.ErrStatus, http.StatusConflict, "status"},
+	{rollout.ErrQuarantine, http.StatusConflict, "quarantine"},
+	{wire.ErrInvalid, http.StatusUnprocessableEntity, "invalid_document"},
 	{controller.ErrConflict, http.StatusConflict, "conflict"},
 	{controller.ErrStandby, http.StatusServiceUnavailable, "standby"},
 	{controller.ErrDeposed, http.StatusServiceUnavailable, "standby"},
@@ -42,7 +52,6 @@ var failures = []struct {
 	{wire.ErrReplay, http.StatusUnprocessableEntity, "replay"},
 	{wire.ErrFloor, http.StatusUnprocessableEntity, "floor"},
 	{wire.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
-	{wire.ErrInvalid, http.StatusUnprocessableEntity, "invalid_document"},
 	{controller.ErrInvalid, http.StatusBadRequest, "invalid"},
 	{wire.ErrNotFound, http.StatusNotFound, "not_found"},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
@@ -56,14 +65,15 @@ func failureOf(err error) *Error {
 		return e
 	}
 	e = &Error{Status: http.StatusInternalServerError, Code: "internal", Message: err.Error()}
+	known := false
 	for _, f := range failures {
-		if errors.Is(err, f.is) {
-			e.Status, e.Code = f.status, f.code
-			if said, found := strings.CutPrefix(e.Message, f.is.Error()+": "); found {
-				e.Message = said // the code says the same
-			}
-			break
+		if !errors.Is(err, f.is) {
+			continue
 		}
+		if !known {
+			e.Status, e.Code, known = f.status, f.code, true
+		}
+		e.Message = strings.TrimPrefix(e.Message, f.is.Error()+": ") // the code says the same
 	}
 	var fe *wire.FieldError
 	if errors.As(err, &fe) {

@@ -2,21 +2,18 @@ package api
 
 import (
 	"bytes"
-	"encoding"
 	"encoding/json"
 	"flag"
 	"os"
-	"path"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/internal/schematest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -55,7 +52,9 @@ var operations = map[string]operation{
 	"GET /v1/apps":                  {summary: "The state of every app", out: []controller.AppView{}},
 	"GET /v1/apps/{app}":            {summary: "The state of one app", out: controller.AppView{}},
 	"GET /v1/apps/{app}/history":    {summary: "The rollouts of an app", out: []rollout.Rollout{}},
-	"POST /v1/apps/{app}/{command}": {summary: "Steer a rollout: pause, resume, abort or undo", out: controller.AppView{}},
+	"POST /v1/apps/{app}/approve":   {summary: "Approve what a rollout waits for approval of; whoever started it cannot, but for an emergency", out: controller.AppView{}},
+	"POST /v1/apps/{app}/promote":   {summary: "Let the regions that wait at their gates go on without them, this once", out: controller.AppView{}},
+	"POST /v1/apps/{app}/{command}": {summary: "Steer a rollout; abort-all takes committed regions back, too", out: controller.AppView{}},
 
 	"GET /v1/regions": {summary: "The regions", out: []controller.RegionView{}},
 	"GET /v1/agents":  {summary: "The enrolled agents", query: []string{"region"}, out: []controller.AgentView{}},
@@ -70,92 +69,18 @@ var operations = map[string]operation{
 	"GET /v1/audit":  {summary: "Up to 1000 entries of the audit log", query: []string{"after"}, out: []controller.AuditEntry{}},
 }
 
-type object = map[string]any
-
-// generator turns Go types into JSON Schema 2020-12.
-type generator struct{ schemas object }
+type object = schematest.Object
 
 var (
-	textType = reflect.TypeFor[encoding.TextMarshaler]()
-	nonWord  = regexp.MustCompile(`\W+`)
+	parameter = regexp.MustCompile(`\{(\w+)\}`)
+	nonWord   = regexp.MustCompile(`\W+`)
 )
-
-func (g *generator) of(t reflect.Type) object {
-	switch {
-	case t == reflect.TypeFor[time.Time]():
-		return object{"type": "string", "format": "date-time"}
-	case t == reflect.TypeFor[time.Duration]():
-		return object{"type": "integer", "description": "nanoseconds"}
-	case t == reflect.TypeFor[json.RawMessage]():
-		return object{}
-	case t.Implements(textType):
-		return object{"type": "string"}
-	}
-	switch t.Kind() {
-	case reflect.Pointer:
-		return g.of(t.Elem())
-	case reflect.String:
-		return object{"type": "string"}
-	case reflect.Bool:
-		return object{"type": "boolean"}
-	case reflect.Float64:
-		return object{"type": "number"}
-	case reflect.Uint8, reflect.Uint32, reflect.Uint64, reflect.Int, reflect.Int32, reflect.Int64:
-		return object{"type": "integer"}
-	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
-			return object{"type": "string", "contentEncoding": "base64"}
-		}
-		return object{"type": "array", "items": g.of(t.Elem())}
-	case reflect.Map:
-		return object{"type": "object", "additionalProperties": g.of(t.Elem())}
-	case reflect.Interface:
-		return object{}
-	case reflect.Struct:
-		name := strings.Trim(nonWord.ReplaceAllString(path.Base(t.PkgPath())+"."+t.Name(), "."), ".")
-		if _, known := g.schemas[name]; !known {
-			s := object{"type": "object"}
-			g.schemas[name] = s // before the fields: a type may hold itself
-			properties, required := object{}, []string{}
-			g.fields(t, properties, &required)
-			s["properties"] = properties
-			if len(required) > 0 {
-				slices.Sort(required)
-				s["required"] = required
-			}
-		}
-		return object{"$ref": "#/components/schemas/" + name}
-	}
-	panic("no schema for " + t.String())
-}
-
-func (g *generator) fields(t reflect.Type, properties object, required *[]string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		switch {
-		case tag == "-" || !f.IsExported():
-		case f.Anonymous && tag == "":
-			g.fields(f.Type, properties, required)
-		default:
-			if tag == "" {
-				tag = f.Name
-			}
-			properties[tag] = g.of(f.Type)
-			if !strings.Contains(options, "omit") {
-				*required = append(*required, tag)
-			}
-		}
-	}
-}
-
-var parameter = regexp.MustCompile(`\{(\w+)\}`)
 
 // document generates the whole document from the routes and the operations.
 func document() object {
-	g := &generator{schemas: object{}}
-	g.schemas["api.Failure"] = object{"type": "object", "required": []string{"error"}, "properties": object{"error": g.of(reflect.TypeFor[Error]())}}
-	g.of(reflect.TypeFor[controller.Event]())
+	g := &schematest.Generator{Ref: "#/components/schemas/", Schemas: object{}}
+	g.Schemas["api.Failure"] = object{"type": "object", "required": []string{"error"}, "properties": object{"error": g.Of(reflect.TypeFor[Error]())}}
+	g.Of(reflect.TypeFor[controller.Event]())
 	failure := object{"description": "Refused", "content": object{"application/json": object{"schema": object{"$ref": "#/components/schemas/api.Failure"}}}}
 	paths := object{}
 	for _, rt := range routes {
@@ -169,7 +94,7 @@ func document() object {
 		case stream:
 			success["content"] = object{"text/event-stream": object{"schema": object{"type": "string"}}}
 		default:
-			success["content"] = object{"application/json": object{"schema": g.of(reflect.TypeOf(op.out))}}
+			success["content"] = object{"application/json": object{"schema": g.Of(reflect.TypeOf(op.out))}}
 		}
 		o := object{
 			"operationId": operationID(rt), "summary": op.summary,
@@ -184,7 +109,7 @@ func document() object {
 		for _, m := range parameter.FindAllStringSubmatch(rt.path, -1) {
 			schema := object{"type": "string"}
 			if m[1] == "command" {
-				schema["enum"] = []string{"pause", "resume", "abort", "undo"}
+				schema["enum"] = commands
 			}
 			params = append(params, object{"name": m[1], "in": "path", "required": true, "schema": schema})
 		}
@@ -199,7 +124,7 @@ func document() object {
 		case octets:
 			o["requestBody"] = object{"required": true, "content": object{"application/octet-stream": object{}}}
 		default:
-			o["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": g.of(reflect.TypeOf(op.in))}}}
+			o["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": g.Of(reflect.TypeOf(op.in))}}}
 		}
 		if paths[rt.path] == nil {
 			paths[rt.path] = object{}
@@ -211,7 +136,7 @@ func document() object {
 		"info":       object{"title": "Ebbgate controller", "version": "1", "description": "Roles: viewer < operator < approver < admin; x-ebbgate-role is the lowest that may."},
 		"security":   []any{object{"token": []any{}}},
 		"paths":      paths,
-		"components": object{"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}}, "schemas": g.schemas},
+		"components": object{"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}}, "schemas": g.Schemas},
 	}
 }
 
@@ -236,22 +161,16 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("%s is described, but not a route", name)
 		}
 	}
-	var want bytes.Buffer
-	e := json.NewEncoder(&want)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(document()); err != nil {
-		t.Fatal(err)
-	}
+	want := schematest.Encode(t, document())
 	if *update {
-		if err := os.WriteFile("openapi.json", want.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile("openapi.json", want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if !bytes.Equal(openAPIDocument, want.Bytes()) {
+	if !bytes.Equal(openAPIDocument, want) {
 		t.Errorf("openapi.json is not what the types say; run go test -run TestOpenAPI -update ./controller/api\n%s",
-			cmp.Diff(string(openAPIDocument), want.String()))
+			cmp.Diff(string(openAPIDocument), string(want)))
 	}
 	// What is embedded is what counts: read it back.
 	var doc struct{ Paths map[string]map[string]any }

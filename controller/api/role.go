@@ -10,7 +10,7 @@ const (
 	RoleNone     Role = iota
 	RoleViewer        // read everything
 	RoleOperator      // publish, start and steer rollouts, drain, purge
-	RoleApprover      // approve what needs four eyes
+	RoleApprover      // approve what needs four eyes, and pass over gates
 	RoleAdmin         // enroll agents
 )
 

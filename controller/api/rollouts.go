@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/wire"
@@ -45,22 +47,31 @@ func startRequest(r *request) (controller.StartRequest, error) {
 	return q, nil
 }
 
+// commands are those of [controller.Commands] that an operator may give. The others have
+// routes of their own.
+var commands = []string{"pause", "resume", "abort", "abort-all", "undo"}
+
 func (s *Server) command(w http.ResponseWriter, r *request) error {
-	app, err := pathToken[wire.App](r, "app")
-	if err != nil {
-		return err
-	}
 	name := r.PathValue("command")
-	switch name {
-	case "pause", "resume", "abort", "undo":
-	default:
-		return &Error{Status: http.StatusNotFound, Code: "not_found", Field: "command", Message: "command is not pause, resume, abort or undo"}
+	if !slices.Contains(commands, name) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Field: "command", Message: "command is not one of " + strings.Join(commands, ", ")}
 	}
-	view, err := s.Controller.Command(r.Context(), app, name, r.by)
-	if err != nil {
-		return err
+	return steer(name)(s, w, r)
+}
+
+// steer makes what a route does that gives one command.
+func steer(name string) func(*Server, http.ResponseWriter, *request) error {
+	return func(s *Server, w http.ResponseWriter, r *request) error {
+		app, err := pathToken[wire.App](r, "app")
+		if err != nil {
+			return err
+		}
+		view, err := s.Controller.Command(r.Context(), app, name, r.by)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, view)
 	}
-	return writeJSON(w, http.StatusOK, view)
 }
 
 func (s *Server) apps(w http.ResponseWriter, r *request) error {

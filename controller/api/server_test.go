@@ -18,6 +18,7 @@ import (
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -145,6 +146,9 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// refused is how a controller wraps what the engine refuses.
+func refused(err error) error { return fmt.Errorf("%w: %w", controller.ErrConflict, err) }
+
 func TestErrors(t *testing.T) {
 	fake, url := serve(t, api.Config{Log: slog.New(slog.DiscardHandler)})
 	for _, c := range []struct {
@@ -155,6 +159,13 @@ func TestErrors(t *testing.T) {
 	}{
 		{fmt.Errorf("%w: no bundle", controller.ErrNotFound), 404, "not_found", ""},
 		{fmt.Errorf("%w: moved", controller.ErrConflict), 409, "conflict", ""},
+		{refused(rollout.ErrActive), 409, "active", ""},
+		{refused(rollout.ErrNotActive), 409, "not_active", ""},
+		{refused(rollout.ErrMoved), 409, "moved", ""},
+		{refused(rollout.ErrUndo), 409, "nothing_to_undo", ""},
+		{refused(rollout.ErrStatus), 409, "status", ""},
+		{refused(rollout.ErrQuarantine), 409, "quarantine", ""},
+		{refused(&wire.FieldError{Doc: "start", Field: "acknowledge", Reason: "is wrong"}), 422, "invalid_document", "acknowledge"},
 		{fmt.Errorf("%w: what", controller.ErrInvalid), 400, "invalid", ""},
 		{controller.ErrStandby, 503, "standby", ""},
 		{controller.ErrDeposed, 503, "standby", ""},
@@ -172,7 +183,7 @@ func TestErrors(t *testing.T) {
 	} {
 		fake.Fail(c.err)
 		status, e, _ := ask(t, "GET", url+"/v1/apps", tokenOf(api.RoleViewer), "")
-		if status != c.status || e.Code != c.code || e.Field != c.field || e.Message == "" {
+		if status != c.status || e.Code != c.code || e.Field != c.field || e.Message == "" || strings.HasPrefix(e.Message, "conflict: ") {
 			t.Errorf("%v: answered %d %+v, want %d %s", c.err, status, e, c.status, c.code)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package apitest has a controller for tests of whatever talks to the API: it keeps what
 // it is told in memory, verifies bundles for real, and shows a rollout as a film that
-// moves on by one picture each time it is looked at. Nothing in it needs a bus, an agent
-// or the passing of time.
+// moves on by one picture each time it is looked at, or as the real engine that has stopped
+// at a scene. Nothing in it needs a bus, an agent or the passing of time.
 package apitest
 
 import (
@@ -38,6 +38,8 @@ type Fake struct {
 	purges  []controller.PurgeView
 	audit   []controller.AuditEntry
 	film    []controller.AppView
+	scene   *rollout.State // the engine, if one plays
+	past    []rollout.Rollout
 	events  []controller.Event
 	readers map[chan controller.Event]bool
 }
@@ -135,103 +137,6 @@ func (f *Fake) Manifest(_ context.Context, d wire.Digest) ([]byte, error) {
 		}
 		return f.payload[d], nil
 	})
-}
-
-// find returns the bundle that a request names.
-func (f *Fake) find(r controller.StartRequest) (controller.BundleInfo, error) {
-	if r.Plan != nil {
-		if err := r.Plan.Validate(regions); err != nil {
-			return controller.BundleInfo{}, fmt.Errorf("%w: %w", controller.ErrInvalid, err)
-		}
-	}
-	for _, b := range f.bundles {
-		if b.App == r.App && (b.Digest == r.Digest || b.Version == r.Version) {
-			return b, nil
-		}
-	}
-	return controller.BundleInfo{}, fmt.Errorf("%w: no bundle %s %s%s is published", controller.ErrNotFound, r.App, r.Version, r.Digest)
-}
-
-// Index is what CheckIndex has to be.
-const Index = 7
-
-func (f *Fake) Plan(_ context.Context, r controller.StartRequest) (controller.PlanView, error) {
-	return locked(f, func() (v controller.PlanView, err error) {
-		b, err := f.find(r)
-		if err != nil {
-			return v, err
-		}
-		v = controller.PlanView{App: b.App, Version: b.Version, Digest: b.Digest, Index: Index, Plan: rollout.DefaultPlan(regions), Changes: len(f.film) == 0}
-		for i, r := range regions {
-			v.Regions = append(v.Regions, controller.PlanRegion{Wave: i + 1, Region: r, Agents: 3, Live: 3, Files: []string{"+nginx.conf"},
-				Purge: []string{"key:rules"}, PurgeFor: wire.Duration(4 * time.Second)})
-		}
-		return v, nil
-	})
-}
-
-func (f *Fake) Start(_ context.Context, r controller.StartRequest, by string) (controller.AppView, error) {
-	return locked(f, func() (v controller.AppView, err error) {
-		b, err := f.find(r)
-		if err != nil {
-			return v, err
-		}
-		if r.CheckIndex != nil && *r.CheckIndex != Index {
-			return v, fmt.Errorf("%w: %s is at index %d, not %d", controller.ErrConflict, r.App, Index, *r.CheckIndex)
-		}
-		f.record(by, "start", fmt.Sprintf("started %s %s", b.App, b.Version))
-		return f.picture(), nil
-	})
-}
-
-func (f *Fake) Command(_ context.Context, app wire.App, name, by string) (controller.AppView, error) {
-	return locked(f, func() (controller.AppView, error) {
-		if app != App || len(f.film) == 0 {
-			return controller.AppView{}, fmt.Errorf("%w: app %q has never been rolled out", controller.ErrNotFound, app)
-		}
-		f.record(by, name, name+" "+string(app))
-		return f.picture(), nil
-	})
-}
-
-func (f *Fake) Apps(context.Context) ([]controller.AppView, error) {
-	return locked(f, func() ([]controller.AppView, error) {
-		if len(f.film) == 0 {
-			return nil, nil
-		}
-		return []controller.AppView{f.picture()}, nil
-	})
-}
-
-// picture takes the next picture of the film, and tells that there is another.
-func (f *Fake) picture() controller.AppView {
-	if len(f.film) == 0 {
-		return controller.AppView{App: App, Summary: rollout.Summary{App: App, At: Start}}
-	}
-	v := f.film[0]
-	if len(f.film) > 1 {
-		f.film = f.film[1:]
-		d := f.film[0].Rollout.Decisions
-		f.emit(controller.Event{App: App, Kind: "decision", Text: d[len(d)-1].Reason, Decision: &d[len(d)-1]})
-	}
-	return v
-}
-
-func (f *Fake) App(_ context.Context, app wire.App) (controller.AppView, error) {
-	return locked(f, func() (controller.AppView, error) {
-		if app != App {
-			return controller.AppView{}, fmt.Errorf("%w: app %q has never been rolled out", controller.ErrNotFound, app)
-		}
-		return f.picture(), nil
-	})
-}
-
-func (f *Fake) History(_ context.Context, app wire.App) ([]rollout.Rollout, error) {
-	v, err := f.App(context.Background(), app)
-	if err != nil || v.Rollout == nil {
-		return nil, err
-	}
-	return []rollout.Rollout{*v.Rollout}, nil
 }
 
 func (f *Fake) Regions(context.Context) ([]controller.RegionView, error) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -28,7 +29,16 @@ func (f *Fake) Changes() []string {
 func (f *Fake) Show(film []controller.AppView) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.film = film
+	f.film, f.scene = film, nil
+}
+
+// Play shows a state of the real engine instead, with earlier rollouts for the history, and
+// gives it the commands it is told: what that refuses is refused. Its clock stands still, and
+// no agent follows any more.
+func (f *Fake) Play(s rollout.State, past ...rollout.Rollout) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scene, f.past = &s, past
 }
 
 // Emit sends an event to whoever listens. Its ID is the next one.

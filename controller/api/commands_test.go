@@ -1,0 +1,65 @@
+package api_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/controller/api/apitest"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+)
+
+// Approving and passing over a gate take an approver, however the route is written. Every
+// command of the controller can be given.
+func TestCommands(t *testing.T) {
+	fake, url := serve(t, api.Config{})
+	fake.Show(apitest.Film(rollout.StatusDone))
+	for _, name := range []string{"approve", "promote", "%61pprove", "promot%65"} {
+		status, e, _ := ask(t, "POST", url+"/v1/apps/edge-proxy/"+name, tokenOf(api.RoleOperator), "")
+		if want := "token operator has the role operator, this needs approver"; status != 403 || e.Code != "forbidden" || e.Message != want {
+			t.Errorf("%s as operator: %d %+v, want 403: %s", name, status, e, want)
+		}
+	}
+	var want []string
+	for _, name := range controller.Commands {
+		role := api.RoleOperator
+		if name == "approve" || name == "promote" {
+			role = api.RoleApprover
+		}
+		if _, err := client(t, url, role).Command(t.Context(), apitest.App, name); err != nil {
+			t.Errorf("%s as %s: %v", name, role, err)
+		}
+		want = append(want, fmt.Sprintf("%s: %s edge-proxy", role, name))
+	}
+	if diff := cmp.Diff(want, fake.Changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// What the engine refuses says so by its code, whoever asks.
+func TestRefusals(t *testing.T) {
+	fake, url := serve(t, api.Config{})
+	for _, c := range []struct {
+		scene, command string
+		role           api.Role
+		code, message  string
+	}{
+		{"own", "approve", api.RoleApprover, "status", "cannot approve edge-proxy: not in this status: approver started rollout 20261123-120000-000-abcdef; somebody else has to approve"},
+		{"running", "approve", api.RoleAdmin, "status", "cannot approve edge-proxy: not in this status: rollout 20261123-120000-000-abcdef waits for no approval"},
+		{"running", "undo", api.RoleOperator, "active", "cannot undo edge-proxy: a rollout is under way: rollout 20261123-120000-000-abcdef is running; abort it first"},
+		{"done", "abort-all", api.RoleOperator, "not_active", "cannot abort edge-proxy: no rollout is under way"},
+		{"expired", "undo", api.RoleOperator, "nothing_to_undo", "cannot undo edge-proxy: nothing to undo: the last rollout left no region on other content than before"},
+	} {
+		fake.Play(apitest.Scene(c.scene))
+		status, e, _ := ask(t, "POST", url+"/v1/apps/edge-proxy/"+c.command, tokenOf(c.role), "")
+		if status != 409 || e.Code != c.code || e.Message != c.message {
+			t.Errorf("%s at %s: %d %+v, want 409 %s: %s", c.command, c.scene, status, e, c.code, c.message)
+		}
+	}
+	if c := fake.Changes(); len(c) > 0 {
+		t.Errorf("changed: %v", c)
+	}
+}
