@@ -61,7 +61,7 @@ type Vantage struct {
 // ProbeConfig of NewProbe.
 type ProbeConfig struct {
 	Vantages  []Vantage         // required
-	Header    string            // carries <region>-<epoch>; default X-Ebbgate-Gen
+	Header    string            // carries <name>-<epoch>; default X-Ebbgate-Gen
 	Timeout   time.Duration     // of one request; default 10 s
 	Parallel  int               // requests at a time; default 8
 	Transport http.RoundTripper // replaces the transport, for tests and special TLS; Address is then ignored
@@ -207,16 +207,16 @@ func judge(h http.Header, genHeader string, want Want, asked time.Time) (seen st
 	return "neither " + genHeader + ", Age nor Cache-Status", false
 }
 
-// ParseGen splits <region>-<epoch>, as in eu-west-17.
+// ParseGen splits <name>-<epoch>, as in eu-west-17 or waf.eu-west-17.
 func ParseGen(text string) (region string, epoch uint64, err error) {
 	cut := strings.LastIndexByte(text, '-')
 	if cut > 0 {
 		epoch, err = strconv.ParseUint(text[cut+1:], 10, 64)
 	}
 	if cut <= 0 || err != nil || strings.ContainsFunc(text[:cut], func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.')
 	}) {
-		return "", 0, fmt.Errorf("bad generation %.80q, want <region>-<epoch>", text)
+		return "", 0, fmt.Errorf("bad generation %.80q, want <name>-<epoch>", text)
 	}
 	return text[:cut], epoch, nil
 }

@@ -237,7 +237,7 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if err := c.accepted(ctx, e, ids); err != nil {
 			return err
 		}
-		evidence, err := c.outbox.Verify(ctx, c.verifier(e), cdn.Want{Region: string(e.Region), Epoch: uint64(e.Epoch)}, ids...)
+		evidence, err := c.outbox.Verify(ctx, c.verifier(e), cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch)}, ids...)
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 		}
@@ -294,6 +294,11 @@ func seen(evidence []cdn.Evidence) string {
 		}
 	}
 	return strings.Join(texts, ", ")
+}
+
+// generation is what the region's data planes show once they have activated.
+func generation(e rollout.Purge) wire.Generation {
+	return wire.Generation{App: e.App, Region: e.Region, Epoch: e.Epoch}
 }
 
 func (c *Controller) verifier(e rollout.Purge) cdn.Verifier {

@@ -50,12 +50,12 @@ func compareInt(i, j int) int {
 }
 
 func TestGeneration(t *testing.T) {
-	for _, g := range []Generation{{"eu-west", 17}, {"eu-west-1", 7}, {"a", 0}, {"a-1", 18446744073709551615}} {
+	for _, g := range []Generation{{"waf", "eu-west", 17}, {"edge-proxy", "eu-west-1", 7}, {"a", "a", 0}, {"b-2", "a-1", 18446744073709551615}} {
 		if got, err := ParseGeneration(g.String()); err != nil || got != g {
 			t.Errorf("%s read back as %v, %v", g, got, err)
 		}
 	}
-	for _, s := range []string{"", "-", "17", "eu-", "eu-x", "-17", "eu--17", "eu-017", "eu-+1", "EU-1", "eu.west-1", "eu-1 ", "eu-18446744073709551616"} {
+	for _, s := range []string{"", "-", "17", "eu-17", "a.eu-", "a.eu-x", ".eu-17", "a.-17", "a.eu--17", "a.eu-017", "a.eu-+1", "a.EU-1", "A.eu-1", "a.b.c-1", "a.eu-1 ", "a.eu-18446744073709551616"} {
 		if g, err := ParseGeneration(s); err == nil {
 			t.Errorf("%q read as %v", s, g)
 		}

@@ -79,15 +79,15 @@ func parseBuiltinRules(data []byte) (*builtinRules, error) {
 	return rules, nil
 }
 
-// keys returns the surrogate keys of a URL path in order: each plain, and with the
-// generation behind it, so that a repeated purge of the old generation spares objects
+// keys returns the surrogate keys of a URL path in order: each plain, and with region and
+// epoch behind it, so that a repeated purge of the old generation spares objects
 // that are already fresh.
 func (b *builtinRules) keys(path string, g wire.Generation) []string {
 	var keys []string
 	for _, glob := range wire.Keys(b.SurrogateKeys) {
 		if doublestar.MatchUnvalidated(glob, strings.TrimPrefix(path, "/")) {
 			for _, key := range b.SurrogateKeys[glob] {
-				keys = append(keys, key, key+"@"+g.String())
+				keys = append(keys, key, fmt.Sprintf("%s@%s-%d", key, g.Region, g.Epoch))
 			}
 		}
 	}

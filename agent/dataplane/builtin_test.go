@@ -51,7 +51,7 @@ func TestBuiltinAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "bundle:1.17 region:eu-west gen:eu-west-17 all all@eu-west-17 styles styles@eu-west-17"
+	want := "bundle:1.17 region:eu-west gen:shop.eu-west-17 all all@eu-west-17 styles styles@eu-west-17"
 	if got := a.header.Get("Surrogate-Key"); got != want {
 		t.Errorf("Surrogate-Key %q, want %q", got, want)
 	}
@@ -146,7 +146,7 @@ func FuzzBuiltinRules(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, key := range rules.keys("/a/b", wire.Generation{Region: "eu", Epoch: 1}) {
+		for _, key := range rules.keys("/a/b", wire.Generation{App: "shop", Region: "eu", Epoch: 1}) {
 			if strings.ContainsAny(key, " ,\r\n") {
 				t.Errorf("%q gives key %q", in, key)
 			}

@@ -31,7 +31,7 @@ func (r Release) ID() string {
 
 // Generation returns what the header X-Ebbgate-Gen shows.
 func (r Release) Generation() wire.Generation {
-	return wire.Generation{Region: r.Region, Epoch: r.Epoch}
+	return wire.Generation{App: r.App, Region: r.Region, Epoch: r.Epoch}
 }
 
 // Traits say what the rest of the agent has to know of a data plane.

@@ -10,7 +10,7 @@ import (
 const (
 	IdentityPath     = "/.well-known/ebbgate" // answers an [Identity]
 	HeaderRelease    = "X-Ebbgate-Release"    // Release.ID
-	HeaderGeneration = "X-Ebbgate-Gen"        // <region>-<epoch>
+	HeaderGeneration = "X-Ebbgate-Gen"        // <app>.<region>-<epoch>
 )
 
 // Identity is what a data plane answers at [IdentityPath].

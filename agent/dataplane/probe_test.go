@@ -62,7 +62,7 @@ func TestConfirmBelievesNothingElse(t *testing.T) {
 	r := Release{App: "shop", Region: "eu-west", Epoch: 17, Version: "1.4.0", Digest: wire.DigestOf([]byte("x"))}
 	own := func(h http.Header) {
 		h.Set(HeaderRelease, r.ID())
-		h.Set(HeaderGeneration, "eu-west-17")
+		h.Set(HeaderGeneration, "shop.eu-west-17")
 	}
 	for name, tt := range map[string]struct {
 		status int

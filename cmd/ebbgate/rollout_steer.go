@@ -38,6 +38,11 @@ rollout cannot approve it, but may be one of the two who approve an emergency.`}
 		long: `Let the regions that wait at their gates go on without them, this once: the next step or
 wave is held to its gates again. It passes over no failure, bake, approval or freeze, and
 takes a token with the role approver.`},
+	{name: "step-back", short: "Take the last step of the regions that widen back, and wait at the one before", asks: lastSteps,
+		long: `Take the last step of the regions that widen back: the agents that it let switch return
+to the old release, those of the steps before keep the new one, and the rollout waits.
+"resume" then repeats the step before. Where no region is past its first step, "abort"
+takes the wave back.`},
 	{name: "abort", short: "Take the regions under way back, and keep the committed ones", asks: reach,
 		long: `Take the regions under way back, and keep the committed ones; with --all these go back,
 too. Every region that goes back is purged.`},
@@ -110,7 +115,7 @@ func reach(command string, s rollout.Summary) string {
 		for _, g := range w.Regions {
 			goes := false
 			switch g.Phase {
-			case rollout.PhaseActivating, rollout.PhasePurging, rollout.PhaseBaking, rollout.PhaseReverting, rollout.PhaseRepurging:
+			case rollout.PhaseActivating, rollout.PhaseRetreating, rollout.PhasePurging, rollout.PhaseBaking, rollout.PhaseReverting, rollout.PhaseRepurging:
 				goes = command != "undo"
 			case rollout.PhaseCommitted:
 				goes = command != "abort"
@@ -128,6 +133,19 @@ func reach(command string, s rollout.Summary) string {
 		return text + ": no region goes back"
 	}
 	return fmt.Sprintf("%s: %s go back (%d agents)", text, strings.Join(regions, ", "), agents)
+}
+
+// lastSteps names the steps that step-back takes back.
+func lastSteps(_ string, s rollout.Summary) string {
+	text := " to " + string(s.Rollout.Version)
+	for _, w := range s.Rollout.Waves {
+		for _, g := range w.Regions {
+			if g.Phase == rollout.PhaseActivating && g.Step > 1 {
+				text += fmt.Sprintf(": step %d of %d in %s goes back", g.Step, g.Steps, g.Region)
+			}
+		}
+	}
+	return text
 }
 
 // passedOver names the gates that promote passes over.

@@ -50,6 +50,7 @@ func TestRefusals(t *testing.T) {
 		{"own", "approve", api.RoleApprover, "status", "cannot approve edge-proxy: not in this status: approver started rollout 20261123-120000-000-abcdef; somebody else has to approve"},
 		{"running", "approve", api.RoleAdmin, "status", "cannot approve edge-proxy: not in this status: rollout 20261123-120000-000-abcdef waits for no approval"},
 		{"running", "undo", api.RoleOperator, "active", "cannot undo edge-proxy: a rollout is under way: rollout 20261123-120000-000-abcdef is running; abort it first"},
+		{"done", "step-back", api.RoleOperator, "not_active", "cannot step back edge-proxy: no rollout is under way"},
 		{"done", "abort-all", api.RoleOperator, "not_active", "cannot abort edge-proxy: no rollout is under way"},
 		{"expired", "undo", api.RoleOperator, "nothing_to_undo", "cannot undo edge-proxy: nothing to undo: the last rollout left no region on other content than before"},
 	} {

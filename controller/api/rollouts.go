@@ -49,7 +49,7 @@ func startRequest(r *request) (controller.StartRequest, error) {
 
 // commands are those of [controller.Commands] that an operator may give. The others have
 // routes of their own.
-var commands = []string{"pause", "resume", "abort", "abort-all", "undo"}
+var commands = []string{"pause", "resume", "step-back", "abort", "abort-all", "undo"}
 
 func (s *Server) command(w http.ResponseWriter, r *request) error {
 	name := r.PathValue("command")

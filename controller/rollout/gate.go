@@ -135,7 +135,10 @@ func (g Gate) judge(m Measured) (Verdict, string) {
 	}
 	over := ""
 	if m.Cohort.Samples != nil {
-		over = fmt.Sprintf(" over %s samples (at least %s)", number(*m.Cohort.Samples), number(g.MinSamples))
+		over = fmt.Sprintf(" over %s samples", number(*m.Cohort.Samples))
+		if g.MinSamples > 0 {
+			over += fmt.Sprintf(" (at least %s)", number(g.MinSamples))
+		}
 	}
 	switch {
 	case g.Max != nil && n > *g.Max:

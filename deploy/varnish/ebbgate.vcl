@@ -33,7 +33,7 @@ sub vcl_recv {
         }
 
         if (req.method == "FENCE") {
-            if (req.http.Ebbgate-Region !~ "^[a-z0-9-]+$" || req.http.Ebbgate-Epoch !~ "^[0-9]{1,15}$") {
+            if (req.http.Ebbgate-Region !~ "^[a-z0-9.-]+$" || req.http.Ebbgate-Epoch !~ "^[0-9]{1,15}$") {
                 return (synth(400, "FENCE needs Ebbgate-Region and Ebbgate-Epoch"));
             }
             # Never lowered: a late or repeated call must not open the gate again.
@@ -93,9 +93,9 @@ sub vcl_backend_response {
     set beresp.http.Ebbgate-Host = bereq.http.Host;
     set beresp.http.Ebbgate-Url = bereq.url;
 
-    # The fence: X-Ebbgate-Gen is <region>-<epoch>. A response older than the
-    # fence of its region is delivered to whoever asked and not kept.
-    if (beresp.http.X-Ebbgate-Gen ~ "^[a-z0-9-]+-[0-9]{1,15}$" &&
+    # The fence: X-Ebbgate-Gen is <app>.<region>-<epoch>. A response older than the
+    # fence of its app and region is delivered to whoever asked and not kept.
+    if (beresp.http.X-Ebbgate-Gen ~ "^[a-z0-9.-]+-[0-9]{1,15}$" &&
         std.integer(regsub(beresp.http.X-Ebbgate-Gen, "^.*-", ""), 0) <
         std.integer(var.global_get("mingen-" + regsub(beresp.http.X-Ebbgate-Gen, "-[0-9]+$", "")), 0)) {
         set beresp.ttl = 0s;
