@@ -87,9 +87,10 @@ func (cfg *Config) validate() error {
 			}
 		}
 	}
-	frozen := rollout.DefaultPlan(wire.Keys(cfg.Regions))
+	some := wire.Keys(cfg.Regions)[:1] // which, does not matter to windows
+	frozen := rollout.DefaultPlan(some)
 	frozen.Freeze = cfg.Freeze
-	if err := frozen.Validate(wire.Keys(cfg.Regions)); err != nil {
+	if err := frozen.Validate(some); err != nil {
 		if wrong, ok := errors.AsType[*wire.FieldError](err); ok {
 			return fmt.Errorf("controller: %s: %s", wrong.Field, wrong.Reason)
 		}
