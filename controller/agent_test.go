@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -25,6 +26,8 @@ type standIn struct {
 	trust  *wire.Trust
 	bus    wire.AgentBus
 	apps   []wire.App
+	plane  string   // default "stand-in/1"
+	traits []string // of the plane
 	line   *timeline
 	beat   time.Duration // between two reports without news
 	wake   chan struct{}
@@ -146,7 +149,7 @@ func (a *standIn) document() *wire.Report {
 		At: time.Now().UTC(), Build: "stand-in", Desired: a.seen, Apps: make(map[wire.App]wire.AppReport),
 	}
 	for _, app := range a.apps {
-		s := wire.AppReport{Plane: "stand-in/1"}
+		s := wire.AppReport{Plane: cmp.Or(a.plane, "stand-in/1"), Traits: a.traits}
 		if run := a.running[app]; run != nil {
 			c := *run
 			s.Running = &c

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -19,6 +20,10 @@ type Config struct {
 	Key     wire.PrivateKey              // in the root's controller role. Required
 	Regions map[wire.Region]RegionConfig // region → where its content is cached. Required
 	Purgers []cdn.Purger                 // the providers the regions name
+	Gates   GateSources                  // whom plans may let gates ask
+	// Freeze is when nothing begins in the whole fleet: these windows are part of every plan
+	// that is started. Undoing a rollout passes over them, as over all freezes.
+	Freeze []rollout.Window
 	// Enroll makes what an agent needs to take part; region, agent and root are filled in
 	// afterwards. Nil: this controller enrolls no one.
 	Enroll   func(wire.Region, wire.AgentID) (Enrolment, error)
@@ -81,6 +86,15 @@ func (cfg *Config) validate() error {
 				return fmt.Errorf("controller: region %s: cdn provider %q is not configured", r, t.Provider)
 			}
 		}
+	}
+	some := wire.Keys(cfg.Regions)[:1] // which, does not matter to windows
+	frozen := rollout.DefaultPlan(some)
+	frozen.Freeze = cfg.Freeze
+	if err := frozen.Validate(some); err != nil {
+		if wrong, ok := errors.AsType[*wire.FieldError](err); ok {
+			return fmt.Errorf("controller: %s: %s", wrong.Field, wrong.Reason)
+		}
+		return fmt.Errorf("controller: %w", err)
 	}
 	if cfg.Replicas == 0 {
 		cfg.Replicas = 1

@@ -39,8 +39,9 @@ type Controller struct {
 	work      chan struct{}             // capacity 1: the pump has something to do
 	queue     effectQueue               // effects journaled, not yet carried out
 
-	following sync.Map // effect id → true: purges whose end is awaited
+	following sync.Map // effect id → true: purges whose end is awaited, gates that are being read
 	followers sync.WaitGroup
+	readings  readings
 
 	// Owned by the loop.
 	states  map[wire.App]rollout.State

@@ -61,3 +61,13 @@ func WantEnvelope(data []byte) ([]byte, error) {
 	err := json.Unmarshal(data, &w)
 	return w.Envelope, err
 }
+
+// Readings let readings of gates take turns.
+type Readings = readings
+
+// Turn waits for a turn at a source.
+func (r *readings) Turn(ctx context.Context, source string) (func(), error) {
+	return r.turn(ctx, source)
+}
+
+const MaxReadings = maxReadings

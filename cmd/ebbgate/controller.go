@@ -30,7 +30,9 @@ nats.servers names others. "controller init" makes all that it needs.
 
 In controller.yaml, origin_fetch (2s) is the longest that an answer may be on its way from
 the origin to a cache: every purge is repeated no sooner than that after the first. lost
-(30s) is how long an agent may be silent before it is unknown.
+(30s) is how long an agent may be silent before it is unknown. gates.prometheus and
+gates.webhooks name, each with a url and a token_file, whom the gates of plans may ask.
+freeze lists windows, as in a plan, in which nothing begins in the whole fleet.
 
 The log goes to standard error. The API listens on loopback.`,
 		Args: cobra.NoArgs,
@@ -82,12 +84,16 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	if err != nil {
 		return err
 	}
+	gates, err := cfg.gates()
+	if err != nil {
+		return err
+	}
 	tokens, err := api.LoadTokens(cfg.path(cfg.Tokens))
 	if err != nil {
 		return err
 	}
 	ctl, err := controller.New(controller.Config{
-		Dir: cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers,
+		Dir: cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers, Gates: gates, Freeze: cfg.Freeze,
 		Replicas: cfg.NATS.Replicas, Lost: time.Duration(cfg.Lost), OriginFetch: time.Duration(cfg.OriginFetch), Log: log,
 		Enroll: func(r wire.Region, a wire.AgentID) (e controller.Enrolment, err error) {
 			creds, err := keys.MintAgentCreds(a, r)

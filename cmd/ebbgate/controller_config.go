@@ -20,6 +20,8 @@ import (
 	"github.com/ebbgate/ebbgate/cdn/fastly"
 	"github.com/ebbgate/ebbgate/cdn/varnish"
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/gate"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -37,6 +39,8 @@ type controllerConfig struct {
 	Gossip      gossipConfig                 `yaml:"gossip"`
 	Providers   map[string]providerConfig    `yaml:"providers"` // name → account
 	Regions     map[wire.Region]regionConfig `yaml:"regions"`
+	Gates       gatesConfig                  `yaml:"gates"`
+	Freeze      []rollout.Window             `yaml:"freeze"` // when nothing begins in the fleet, as in a plan
 
 	dir string // of the file
 }
@@ -80,6 +84,17 @@ type vantageConfig struct {
 	URL     string   `yaml:"url"`
 	Address string   `yaml:"address"`
 	Host    string   `yaml:"host"`
+}
+
+// gatesConfig names whom the gates of plans may ask.
+type gatesConfig struct {
+	Prometheus map[string]sourceConfig `yaml:"prometheus"` // name → server
+	Webhooks   map[string]sourceConfig `yaml:"webhooks"`   // name → endpoint
+}
+
+type sourceConfig struct {
+	URL       string `yaml:"url"`        // http or https, without a user
+	TokenFile string `yaml:"token_file"` // of a bearer token; default: none is sent
 }
 
 func loadControllerConfig(path string) (*controllerConfig, error) {
@@ -151,11 +166,10 @@ func (cfg *controllerConfig) purger(name string, p providerConfig) (cdn.Purger, 
 	if p.TokenFile == "" {
 		return nil, errors.New("token_file is missing")
 	}
-	secret, err := readFile(cfg.path(p.TokenFile))
+	token, err := cfg.secret(p.TokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("token_file: %w", err)
+		return nil, err
 	}
-	token := strings.TrimSpace(string(secret))
 	switch p.Kind {
 	case "fastly":
 		return fastly.New(fastly.Config{Name: name, Token: token, Endpoint: p.Endpoint})
@@ -165,6 +179,48 @@ func (cfg *controllerConfig) purger(name string, p providerConfig) (cdn.Purger, 
 		return varnish.New(varnish.Config{Name: name, Token: token, Groups: p.Groups, Gap: time.Duration(p.Gap)})
 	}
 	return nil, fmt.Errorf("kind %q is not one of fastly, cloudflare, varnish", p.Kind)
+}
+
+// gates makes the clients of every source that gates may ask.
+func (cfg *controllerConfig) gates() (controller.GateSources, error) {
+	var all controller.GateSources
+	var err error
+	all.Prometheus, err = gateSources(cfg, "prometheus", cfg.Gates.Prometheus, func(c gate.Config) (controller.GateSource, error) { return gate.NewPrometheus(c) })
+	if err == nil {
+		all.Webhooks, err = gateSources(cfg, "webhooks", cfg.Gates.Webhooks, func(c gate.Config) (controller.GateSource, error) { return gate.NewWebhook(c) })
+	}
+	return all, err
+}
+
+func gateSources(cfg *controllerConfig, kind string, from map[string]sourceConfig, open func(gate.Config) (controller.GateSource, error)) (map[string]controller.GateSource, error) {
+	all := make(map[string]controller.GateSource)
+	for _, name := range wire.Keys(from) {
+		c := gate.Config{URL: from[name].URL}
+		err := wire.CheckToken(name)
+		if err == nil && from[name].TokenFile != "" {
+			c.Token, err = cfg.secret(from[name].TokenFile)
+		}
+		if err == nil {
+			all[name], err = open(c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("gates.%s.%s: %w", kind, name, err)
+		}
+	}
+	return all, nil
+}
+
+// secret reads a token file.
+func (cfg *controllerConfig) secret(path string) (string, error) {
+	data, err := readFile(cfg.path(path))
+	if err != nil {
+		return "", fmt.Errorf("token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", errors.New("token_file is empty")
+	}
+	return token, nil
 }
 
 // regions converts the regions for the controller.

@@ -1,11 +1,18 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // The longest origin fetch is read from controller.yaml, and refused below zero.
@@ -22,5 +29,94 @@ func TestOriginFetch(t *testing.T) {
 	}
 	if _, err := load("origin_fetch: -1s\n"); err == nil || !strings.Contains(err.Error(), "negative") {
 		t.Errorf("origin_fetch below zero: %v", err)
+	}
+}
+
+// Whom gates may ask, and with which token, is read from controller.yaml and the files beside
+// it. An error names the source and never a secret.
+func TestGateSources(t *testing.T) {
+	const canary = "canary-7f3a"
+	dir := t.TempDir()
+	for name, text := range map[string]string{"good.token": canary + "\n", "empty.token": "\n", "bad.token": canary + " " + canary} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.URL.Path+" "+r.Header.Get("Authorization"))
+	}))
+	defer server.Close()
+	load := func(text string) (*controllerConfig, error) {
+		path := filepath.Join(dir, "controller.yaml")
+		if err := os.WriteFile(path, []byte("regions: {ams: {}}\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return loadControllerConfig(path)
+	}
+	cfg, err := load(strings.ReplaceAll(`
+gates:
+  prometheus:
+    main: {url: "URL/prom", token_file: good.token}
+  webhooks:
+    judge: {url: "URL/judge"}
+`, "URL", server.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := cfg.gates()
+	if err != nil || len(all.Prometheus) != 1 || len(all.Webhooks) != 1 {
+		t.Fatalf("sources are %+v, %v", all, err)
+	}
+	m := rollout.Measure{Gate: rollout.Gate{Name: "g", Query: "up"}, Cohort: []wire.AgentID{"a1"}}
+	_, _ = all.Prometheus["main"].Read(t.Context(), m)
+	_, _ = all.Webhooks["judge"].Read(t.Context(), m)
+	if diff := cmp.Diff([]string{"/prom/api/v1/query Bearer " + canary, "/judge "}, got); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+
+	for text, want := range map[string]string{
+		"gates: {prometheus: {main: {}}}":                                                      "gates.prometheus.main: url is not",
+		"gates: {prometheus: {Main: {url: http://127.0.0.1}}}":                                 "gates.prometheus.Main: ",
+		"gates: {webhooks: {judge: {url: 'http://u:canary-7f3a@127.0.0.1'}}}":                  "gates.webhooks.judge: url holds a user",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: none.token}}}":          "gates.webhooks.judge: token_file: ",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: empty.token}}}":         "gates.webhooks.judge: token_file is empty",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: bad.token}}}":           "gates.webhooks.judge: token has a character",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token: canary-7f3a}}}":              "field token not found",
+		"gates: {grafana: {main: {url: http://127.0.0.1}}}":                                    "field grafana not found",
+		"freeze: [{from: 2026-12-23T18:00:00Z, until: 2027-01-02T06:00:00Z, because: no one}]": "field because not found",
+	} {
+		cfg, err := load(text)
+		if err == nil {
+			_, err = cfg.gates()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v, want %q without secrets", text, err, want)
+		}
+	}
+}
+
+// Windows are written as in a plan, times with or without quotes.
+func TestFleetFreeze(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "controller.yaml")
+	text := `regions: {ams: {}}
+freeze:
+- {days: [fri, sat, sun], from: 16:00, until: "06:00", reason: weekend}
+- from: 2026-12-23T18:00:00Z
+  until: 2027-01-02T06:00:00Z
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadControllerConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []rollout.Window{
+		{Days: []string{"fri", "sat", "sun"}, From: "16:00", Until: "06:00", Reason: "weekend"},
+		{From: "2026-12-23T18:00:00Z", Until: "2027-01-02T06:00:00Z"},
+	}
+	if diff := cmp.Diff(want, cfg.Freeze); diff != "" {
+		t.Errorf("windows (-want +got):\n%s", diff)
 	}
 }

@@ -14,9 +14,9 @@ import (
 // budget alone divides.
 func (rr RegionRecord) steps(w Wave) []PlanStep {
 	if rr.Phase == PhaseActivating {
-		return w.steps()
+		return w.AllSteps()
 	}
-	return Wave{}.steps()
+	return Wave{}.AllSteps()
 }
 
 // Budget returns how many agents of the region may be in flight. Without steps it is never

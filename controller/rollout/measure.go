@@ -18,7 +18,7 @@ func (s State) gates(r wire.Region) []Gate {
 	held := w.Gates
 	switch rr.Phase {
 	case PhaseActivating:
-		held = w.steps()[rr.Step].Gates
+		held = w.AllSteps()[rr.Step].Gates
 	case PhasePurging, PhaseBaking:
 	default:
 		return nil

@@ -87,9 +87,9 @@ func (g Growth) steps() []PlanStep {
 	return append(steps, PlanStep{Activate: Share(100)})
 }
 
-// steps returns how a region of the wave widens: without steps in one, which the budget
+// AllSteps returns how a region of the wave widens: without steps in one, which the budget
 // alone divides.
-func (w Wave) steps() []PlanStep {
+func (w Wave) AllSteps() []PlanStep {
 	switch {
 	case w.Growth != nil:
 		return w.Growth.steps()

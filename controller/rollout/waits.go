@@ -45,7 +45,7 @@ func (s State) baked(r wire.Region) (over time.Time, baking bool) {
 	var bake wire.Duration
 	switch {
 	case rr.Phase == PhaseActivating && !rr.Times.StepDone.IsZero():
-		over, bake = rr.Times.StepDone, w.steps()[rr.Step].Bake
+		over, bake = rr.Times.StepDone, w.AllSteps()[rr.Step].Bake
 	case rr.Phase == PhaseBaking:
 		over, bake = rr.Times.Barrier, w.Bake
 	default:
@@ -64,7 +64,7 @@ func (s State) approvers(r wire.Region) int {
 	case s.hurries():
 		return 0
 	case rr.Phase == PhaseActivating:
-		return w.steps()[rr.Step].Approve
+		return w.AllSteps()[rr.Step].Approve
 	}
 	return w.Approve
 }
@@ -93,7 +93,7 @@ func (s State) waits(r wire.Region) (HoldKind, string, time.Duration) {
 	if g := ro.Glass; g != nil && begins && !g.approved() {
 		return HoldApproval, fmt.Sprintf("the emergency wants %s%s: %s", count(GlassApprovals-len(g.Approvals), "more approval"), names(g.Approvals), g.Reason), max(0, g.Expires.Sub(s.Now))
 	}
-	if until, why := plan.frozen(s.Now); (begins || rr.Phase == PhaseActivating) && !until.IsZero() && !s.hurries() {
+	if until, why := plan.Frozen(s.Now); (begins || rr.Phase == PhaseActivating) && !until.IsZero() && !s.hurries() {
 		if why != "" {
 			why = ": " + why
 		}

@@ -76,8 +76,8 @@ func (w Window) covers(now time.Time) (until time.Time, in bool) {
 	return time.Time{}, false
 }
 
-// frozen returns until when nothing new begins, and why; zero: it may.
-func (p Plan) frozen(now time.Time) (until time.Time, reason string) {
+// Frozen returns until when nothing new begins, and why; zero: it may.
+func (p Plan) Frozen(now time.Time) (until time.Time, reason string) {
 	for _, w := range p.Freeze {
 		if end, in := w.covers(now); in && end.After(until) {
 			until, reason = end, w.Reason
