@@ -41,7 +41,10 @@ var (
 	HistoryKey = historyKey
 )
 
-const KeptHistory = keptHistory
+const (
+	KeptHistory = keptHistory
+	KeptBundles = keptBundles
+)
 
 // RecordData returns what a journal record on the bus holds.
 func RecordData(encoded []byte) (data json.RawMessage, term wire.Fence, err error) {
@@ -61,3 +64,6 @@ func WantEnvelope(data []byte) ([]byte, error) {
 	err := json.Unmarshal(data, &w)
 	return w.Envelope, err
 }
+
+// KeepAll keeps the manifests that may be needed, and no others.
+func (c *Controller) KeepAll(ctx context.Context) error { return c.keepAll(ctx) }

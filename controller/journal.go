@@ -332,11 +332,11 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 
 // follow copies the records that are newer on the bus than here, for a standby: when both
 // the leader and the bus are lost, it has what they had. What the bus has deleted is kept
-// until a term begins.
-func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) error {
+// until a term begins. It reports whether there was any.
+func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) (bool, error) {
 	remote, err := bus.Journal(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot read the journal from the bus: %w", err)
+		return false, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
 	newer := make(map[string][]byte)
 	err = j.db.View(func(tx *bolt.Tx) error {
@@ -358,9 +358,9 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) error {
 		return nil
 	})
 	if err != nil || len(newer) == 0 {
-		return err
+		return false, err
 	}
-	return j.db.Update(func(tx *bolt.Tx) error {
+	return true, j.db.Update(func(tx *bolt.Tx) error {
 		for _, key := range slices.Sorted(maps.Keys(newer)) {
 			if err := tx.Bucket(bucketJournal).Put([]byte(key), newer[key]); err != nil {
 				return err

@@ -38,6 +38,7 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 	var silent time.Duration
 	last, copied := time.Now(), time.Time{}
 	led := false // by another controller, since this one waits: a lost lease is first of all for its holder to take again
+	more := true // to copy
 	for {
 		holder, seen, err := c.readLease(ctx)
 		now := time.Now()
@@ -62,7 +63,7 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 			standby(holder)
 			if now.Sub(copied) >= leaseBeat {
 				copied = now
-				if err := c.journal.follow(ctx, bus); err != nil && ctx.Err() == nil {
+				if more, err = c.copyJournal(ctx, more); err != nil && ctx.Err() == nil {
 					c.log.Warn("the leader's journal could not be copied", "error", err)
 				}
 			}
@@ -73,6 +74,17 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 		case <-time.After(every):
 		}
 	}
+}
+
+// copyJournal copies what the leader has published since the last time, and the manifests
+// that go with it if there is more, now or from before. It reports whether some are left.
+func (c *Controller) copyJournal(ctx context.Context, more bool) (bool, error) {
+	now, err := c.journal.follow(ctx, c.cfg.Bus)
+	if more = more || now; err != nil || !more {
+		return more, err
+	}
+	err = c.keepAll(ctx)
+	return err != nil, err
 }
 
 // holder is what this controller signs the lease with: its id, which is made once, and

@@ -53,6 +53,9 @@ func (c *Controller) watchBus(ctx context.Context) error {
 		if err := c.findLosses(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("the bus could not be compared with the journal", "error", err)
 		}
+		if err := c.keepAll(ctx); err != nil && ctx.Err() == nil {
+			c.log.Warn("manifests could not be kept", "error", err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -65,6 +66,46 @@ func TestStoreLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The NATS server is set back to when another controller led. The leader cannot tell that
+// from a successor: it ends, and leads again soon after it is started again.
+func TestStoreSetBackPastTheLease(t *testing.T) {
+	n := startNATS(t)
+	l := pair(t, n, n.url)
+	earlier := t.TempDir()
+	n.kill()
+	if err := os.CopyFS(earlier, os.DirFS(n.store)); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	next := l.Controllers[1]
+	l.Controllers[0].Kill()
+	if err := l.Turn(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	roll(t, l, "1.1.0")
+	before, heads := n.control(), heads(t, l)
+	load := lab.StartLoad(urls(l))
+	defer load.Stop()
+	n.kill()
+	setBack(t, n, earlier)
+	n.start()
+	ends(t, next)
+	if last := said(t, next); !strings.HasPrefix(last, "ebbgate: another controller has taken over, or the bus was set back: ") {
+		t.Errorf("the leader ended with %q", last)
+	}
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Turn(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	rolled(t, l, "1.1.0") // still
+	restored(t, n, before)
+	roll(t, l, "1.2.0")
+	serves(t, load)
+	risen(t, l, heads, 3)
 }
 
 func setBack(t *testing.T, n *natsServer, earlier string) {
@@ -162,6 +203,74 @@ func risen(t *testing.T, l *lab.Lab, before map[wire.Region]uint64, epoch wire.E
 		for _, a := range agents {
 			if a.Report == nil || a.Report.Desired != now[a.Region] || a.Report.Apps[app].Running.Epoch != epoch {
 				return fmt.Errorf("%s reports %+v, want order %d and epoch %d", a.Agent, a.Report, now[a.Region], epoch)
+			}
+		}
+		return nil
+	})
+}
+
+// The leader, its disk and all that the NATS server had stored are gone at once. The
+// standby has a copy: it knows what runs where and how it came there, and goes on.
+func TestStandbyIsAllThatIsLeft(t *testing.T) {
+	n := startNATS(t)
+	l := pair(t, n, n.url)
+	roll(t, l, "1.1.0")
+	had, heads := journal(t, n.control()), heads(t, l)
+	old, next := l.Controllers[0], l.Controllers[1]
+	copied(t, next, had)
+	load := lab.StartLoad(urls(l))
+	defer load.Stop()
+
+	old.Kill()
+	n.kill()
+	for _, dir := range []string{old.State, n.store} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.start()
+	if err := l.Turn(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	rolled(t, l, "1.1.0") // still
+	past, err := l.History(t.Context(), app)
+	if err != nil || len(past) != 2 || past[0].Target.Version != "1.1.0" || past[1].Target.Version != "1.0.0" {
+		t.Errorf("the standby knows the rollouts %+v, %v, want 1.1.0 and 1.0.0", past, err)
+	}
+	if err := l.WaitLive(t.Context(), len(l.Nodes)); err != nil {
+		t.Fatal(err)
+	}
+	roll(t, l, "1.2.0")
+	serves(t, load)
+	risen(t, l, heads, 3)
+	for key, r := range journal(t, n.control()) {
+		if r.Fence < had[key].Fence {
+			t.Errorf("%s is of the term %d, was of %d", key, r.Fence, had[key].Fence)
+		}
+	}
+
+	// A controller without a disk comes to know everything again.
+	if err := old.Start(); err != nil {
+		t.Fatal(err)
+	}
+	standsBy(t, old)
+	copied(t, old, journal(t, n.control()))
+}
+
+// copied waits until a standby has a journal on its own disk.
+func copied(t *testing.T, c *lab.Controller, records map[string]record) {
+	t.Helper()
+	eventually(t, "the standby to copy the journal", func() error {
+		if err := c.Pause(); err != nil {
+			return err
+		}
+		has := kept(t, c.State)
+		if err := c.Wake(); err != nil {
+			return err
+		}
+		for _, key := range slices.Sorted(maps.Keys(records)) {
+			if has[key].Fence != records[key].Fence || has[key].Revision != records[key].Revision || !bytes.Equal(has[key].Data, records[key].Data) {
+				return fmt.Errorf("%s is at %d/%d, want %d/%d", key, has[key].Fence, has[key].Revision, records[key].Fence, records[key].Revision)
 			}
 		}
 		return nil
