@@ -44,7 +44,7 @@ func (c *Controller) blobOf(index wire.Digest) func(context.Context, wire.Digest
 func (c *Controller) keep(ctx context.Context, index wire.Digest) error {
 	blobs := make(map[wire.Digest][]byte)
 	read := c.blobOf(index)
-	_, _, err := readPayload(ctx, index, func(ctx context.Context, d wire.Digest) ([]byte, error) {
+	_, _, err := payloadOf(ctx, index, func(ctx context.Context, d wire.Digest) ([]byte, error) {
 		blob, err := read(ctx, d)
 		blobs[d] = blob
 		return blob, err

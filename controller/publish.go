@@ -102,7 +102,7 @@ func (c *Controller) newest(app wire.App) (best BundleInfo, ok bool) {
 
 // readBundle fetches and verifies the manifest behind a pack's index, and says who signed it.
 func (c *Controller) readBundle(ctx context.Context, index wire.Digest) (*pack.Index, *wire.Manifest, []string, error) {
-	ix, payload, err := readPayload(ctx, index, c.blobOf(index))
+	ix, payload, err := c.readPayload(ctx, index)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -116,7 +116,11 @@ func (c *Controller) readBundle(ctx context.Context, index wire.Digest) (*pack.I
 	return ix, m, c.cfg.Trust.Authors(payload, ix.Signatures), ix.Match(m)
 }
 
-func readPayload(ctx context.Context, index wire.Digest, read func(context.Context, wire.Digest) ([]byte, error)) (*pack.Index, []byte, error) {
+func (c *Controller) readPayload(ctx context.Context, index wire.Digest) (*pack.Index, []byte, error) {
+	return payloadOf(ctx, index, c.blobOf(index))
+}
+
+func payloadOf(ctx context.Context, index wire.Digest, read func(context.Context, wire.Digest) ([]byte, error)) (*pack.Index, []byte, error) {
 	blob, err := read(ctx, index)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read pack index %s: %w", index.Short(), err)
@@ -146,7 +150,7 @@ func (c *Controller) Manifest(ctx context.Context, digest wire.Digest) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	_, payload, err := readPayload(ctx, info.Index, c.blobOf(info.Index))
+	_, payload, err := c.readPayload(ctx, info.Index)
 	return payload, err
 }
 
