@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -17,6 +20,7 @@ type Config struct {
 	Dir     string                       // for controller.db; made if missing. Required
 	Bus     wire.ControllerBus           // closed by its owner. Required
 	Trust   *wire.Trust                  // Required
+	Name    string                       // by which operators know this controller; default: none
 	Key     wire.PrivateKey              // in the root's controller role. Required
 	Regions map[wire.Region]RegionConfig // region → where its content is cached. Required
 	Purgers []cdn.Purger                 // the providers the regions name
@@ -53,6 +57,9 @@ type CDNTarget struct {
 	Scope    string `json:"scope" yaml:"scope"`       // service, zone or group of instances
 }
 
+// maxName bounds the name of a controller: the lease holds it beside an id.
+const maxName = 200
+
 func (cfg *Config) validate() error {
 	switch {
 	case cfg.Dir == "":
@@ -63,6 +70,8 @@ func (cfg *Config) validate() error {
 		return errors.New("controller: trust is missing")
 	case len(cfg.Regions) == 0:
 		return errors.New("controller: regions is empty")
+	case len(cfg.Name) > maxName || !utf8.ValidString(cfg.Name) || strings.ContainsFunc(cfg.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("controller: name %q has more than %d bytes or is not printable", wire.Clip(cfg.Name), maxName)
 	case cfg.Lost < 0 || cfg.Tick < 0 || cfg.OriginFetch < 0:
 		return errors.New("controller: lost, tick and origin fetch must not be negative")
 	}

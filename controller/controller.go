@@ -29,11 +29,13 @@ type Controller struct {
 	registry  *registry
 	feed      *feed
 	manifests manifestCache
-	name      string // holder of the lease
+	id        string // what this controller's leases begin with
 	closeOnce sync.Once
 
 	leading   atomic.Bool               // requests are answered
+	leader    atomic.Pointer[string]    // by name, while this controller stands by; empty: unknown
 	confirmed atomic.Pointer[time.Time] // when the bus was last asked and said that the lease is ours
+	holding   sync.Mutex                // one look at the lease at a time
 	requests  chan request              // executed by the loop, one at a time
 	ended     chan struct{}             // closed when the loop has
 	work      chan struct{}             // capacity 1: the pump has something to do
@@ -77,7 +79,7 @@ func New(cfg Config) (*Controller, error) {
 		wants:    make(map[wire.Region]want),
 	}
 	if c.outbox, err = c.newOutbox(); err == nil {
-		c.name, err = c.journal.self(rand.Text)
+		c.id, err = c.journal.self(rand.Text)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -103,16 +105,16 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.cfg.Bus.Setup(ctx, c.cfg.Replicas); err != nil {
 		return fmt.Errorf("cannot set up the streams: %w", err)
 	}
-	last := "?"
 	fence, err := c.lead(ctx, func(holder string) {
-		if holder != last {
-			c.log.Info("standing by", "leader", holder)
+		name := known(holder)
+		if last := c.leader.Swap(&name); last == nil || *last != name {
+			c.log.Info("standing by", "leader", name)
 		}
-		last = holder
 	})
 	if err != nil {
 		return ignoreEnd(ctx, err)
 	}
+	c.leader.Store(nil)
 	c.cfg.trace("lease taken")
 	if err := c.journal.reconcile(ctx, c.cfg.Bus, fence); err != nil {
 		return ignoreEnd(ctx, err)
@@ -126,10 +128,11 @@ func (c *Controller) Run(ctx context.Context) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.loop(ctx) })
-	g.Go(func() error { return c.pump(ctx, fence) })
+	g.Go(func() error { return c.pump(ctx) })
 	g.Go(func() error { return c.outbox.Run(ctx) })
 	g.Go(func() error { return c.beacons(ctx) })
-	g.Go(func() error { return c.beat(ctx, fence) })
+	g.Go(func() error { return c.beat(ctx) })
+	g.Go(func() error { return c.watchBus(ctx) })
 	g.Go(func() error {
 		return c.cfg.Bus.Reports(ctx, func(r wire.Region, a wire.AgentID, env []byte, at time.Time) { c.heard(ctx, r, a, env, at) })
 	})
@@ -174,9 +177,17 @@ func (c *Controller) loop(ctx context.Context) error {
 // do runs an operator's request in the loop and returns what it returned.
 func do[T any](ctx context.Context, c *Controller, f func() (T, error)) (v T, err error) {
 	if !c.leading.Load() {
-		return v, ErrStandby
+		return v, c.standby()
 	}
 	return inLoop(ctx, c, f)
+}
+
+// standby says that this controller does not lead, and who does, if that is known.
+func (c *Controller) standby() error {
+	if leader := c.leader.Load(); leader != nil && *leader != "" {
+		return fmt.Errorf("%w: this controller stands by, %s leads", ErrStandby, *leader)
+	}
+	return ErrStandby
 }
 
 // decide runs an operator's request that changes something in the loop, if this controller

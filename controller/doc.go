@@ -21,5 +21,7 @@
 //
 // At most one controller writes. The lease is one message on the bus; its sequence
 // is the fence that every write carries, and the bus refuses a write under an old one.
-// A controller that is refused has been replaced: Run returns [ErrDeposed].
+// A controller that is refused has been replaced, and Run returns [ErrDeposed], unless
+// the bus has lost the lease: then it is taken again, and all is copied to the bus once
+// more.
 package controller

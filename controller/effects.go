@@ -51,8 +51,8 @@ const retryEffects = time.Second
 
 // pump copies the journal to the bus and then carries out the effects behind it, one
 // after the other, again until each has succeeded. It returns [ErrDeposed] when the bus
-// refuses our fence.
-func (c *Controller) pump(ctx context.Context, fence wire.Fence) error {
+// refuses our fence for good.
+func (c *Controller) pump(ctx context.Context) error {
 	c.wake()
 	for {
 		select {
@@ -60,14 +60,14 @@ func (c *Controller) pump(ctx context.Context, fence wire.Fence) error {
 			return ctx.Err()
 		case <-c.work:
 		}
-		err := c.carryOut(ctx, fence)
+		err := c.carryOut(ctx)
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, wire.ErrFenced):
-			return fmt.Errorf("%w: %v", ErrDeposed, err)
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, wire.ErrFenced) && c.hold(ctx) != nil:
+			return fmt.Errorf("%w: %v", ErrDeposed, err)
 		}
 		c.log.Warn("an effect failed and will be repeated", "error", err)
 		select {
@@ -81,20 +81,21 @@ func (c *Controller) pump(ctx context.Context, fence wire.Fence) error {
 
 // carryOut empties the queue. The journal always goes first: what agents and CDNs are told
 // must never be ahead of what a successor can know.
-func (c *Controller) carryOut(ctx context.Context, fence wire.Fence) error {
+func (c *Controller) carryOut(ctx context.Context) error {
 	for {
 		effect, more := c.queue.next()
 		if !more {
 			return c.journal.publish(ctx, c.cfg.Bus)
 		}
-		if err := c.perform(ctx, fence, effect); err != nil {
+		if err := c.perform(ctx, effect); err != nil {
 			c.queue.add(effect)
 			return err
 		}
 	}
 }
 
-func (c *Controller) perform(ctx context.Context, fence wire.Fence, effect rollout.Effect) error {
+func (c *Controller) perform(ctx context.Context, effect rollout.Effect) error {
+	fence := c.journal.lease() // before the journal: a term that begins later has more to publish first
 	switch e := effect.(type) {
 	case rollout.Publish:
 		// Read before the journal is published, so that what it follows from is too.

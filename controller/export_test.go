@@ -41,7 +41,10 @@ var (
 	HistoryKey = historyKey
 )
 
-const KeptHistory = keptHistory
+const (
+	KeptHistory = keptHistory
+	KeptBundles = keptBundles
+)
 
 // RecordData returns what a journal record on the bus holds.
 func RecordData(encoded []byte) (data json.RawMessage, term wire.Fence, err error) {
@@ -71,3 +74,6 @@ func (r *readings) Turn(ctx context.Context, source string) (func(), error) {
 }
 
 const MaxReadings = maxReadings
+
+// KeepAll keeps the manifests that may be needed, and no others.
+func (c *Controller) KeepAll(ctx context.Context) error { return c.keepAll(ctx) }

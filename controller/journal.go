@@ -27,10 +27,10 @@ type journal struct {
 	db  *bolt.DB
 	log *slog.Logger
 
-	mu    sync.Mutex      // guards all below
-	fence wire.Fence      // of the lease: proves to the bus that we lead
-	term  wire.Fence      // the fence, or above every record's where the bus has begun anew; stamped on each record
-	dirty map[string]bool // committed or deleted here, not yet known to be so on the bus
+	mu    sync.Mutex     // guards all below, and commits
+	fence wire.Fence     // of the lease: proves to the bus that we lead
+	term  wire.Fence     // the fence, or above every record's where the bus has begun anew; stamped on each record
+	dirty map[string]int // key that is not known to be on the bus as it is here → how often it was marked
 }
 
 // record is one value with what decides between two copies of it.
@@ -152,23 +152,13 @@ func createDB(dir, path string) error {
 }
 
 func newJournal(db *bolt.DB, log *slog.Logger) *journal {
-	return &journal{db: db, log: log, dirty: make(map[string]bool)}
+	return &journal{db: db, log: log, dirty: make(map[string]int)}
 }
 
 // load returns every live value by key.
 func (j *journal) load() (map[string][]byte, error) {
 	all := make(map[string][]byte)
-	err := j.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketJournal).ForEach(func(k, v []byte) error {
-			var r record
-			if err := json.Unmarshal(v, &r); err != nil {
-				return fmt.Errorf("journal record %s: %w", k, err)
-			}
-			all[string(k)] = r.Data
-			return nil
-		})
-	})
-	return all, err
+	return all, j.each(func(key string, r record) { all[key] = r.Data })
 }
 
 // write is one transaction under construction: values to put, keys to delete and entries
@@ -184,8 +174,7 @@ type write struct {
 // for publication.
 func (j *journal) commit(w *write) error {
 	j.mu.Lock()
-	term := j.term
-	j.mu.Unlock()
+	defer j.mu.Unlock()
 	err := j.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketJournal)
 		for _, key := range slices.Sorted(maps.Keys(w.put)) {
@@ -199,7 +188,7 @@ func (j *journal) commit(w *write) error {
 			if err != nil {
 				return fmt.Errorf("journal record %s: %w", key, err)
 			}
-			v, err := wire.EncodeJSON(record{term, old.Revision + 1, data})
+			v, err := wire.EncodeJSON(record{j.term, old.Revision + 1, data})
 			if err != nil {
 				return err
 			}
@@ -217,13 +206,11 @@ func (j *journal) commit(w *write) error {
 	if err != nil {
 		return fmt.Errorf("cannot write the journal: %w", err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	for key := range w.put {
-		j.dirty[key] = true
+		j.dirty[key]++
 	}
 	for _, key := range w.delete {
-		j.dirty[key] = true
+		j.dirty[key]++
 	}
 	return nil
 }
@@ -236,7 +223,7 @@ func (j *journal) publish(ctx context.Context, bus wire.ControllerBus) error {
 	j.mu.Unlock()
 	for _, key := range keys {
 		j.mu.Lock()
-		delete(j.dirty, key) // before the read: a commit in between marks it again
+		marked := j.dirty[key]
 		j.mu.Unlock()
 		v, err := j.raw(key)
 		switch {
@@ -247,13 +234,36 @@ func (j *journal) publish(ctx context.Context, bus wire.ControllerBus) error {
 			err = bus.PutJournal(ctx, fence, key, v)
 		}
 		if err != nil {
-			j.mu.Lock()
-			j.dirty[key] = true
-			j.mu.Unlock()
 			return fmt.Errorf("cannot publish journal record %s: %w", key, err)
 		}
+		j.mu.Lock()
+		if j.dirty[key] == marked { // else a commit came in between
+			delete(j.dirty, key)
+		}
+		j.mu.Unlock()
 	}
 	return nil
+}
+
+// lease returns the fence of the lease that this controller took last.
+func (j *journal) lease() wire.Fence {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fence
+}
+
+// each calls f with every record that is kept here.
+func (j *journal) each(f func(key string, r record)) error {
+	return j.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketJournal).ForEach(func(k, v []byte) error {
+			var r record
+			if err := json.Unmarshal(v, &r); err != nil {
+				return fmt.Errorf("journal record %s: %w", k, err)
+			}
+			f(string(k), r)
+			return nil
+		})
+	})
 }
 
 func (j *journal) raw(key string) (v []byte, err error) {
@@ -285,7 +295,7 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 			}
 			j.rise(r)
 			if _, there := remote[string(k)]; !there {
-				j.dirty[string(k)] = true
+				j.dirty[string(k)]++
 			}
 			return nil
 		})
@@ -296,7 +306,9 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 			var theirs, ours record
 			if err := json.Unmarshal(remote[key], &theirs); err != nil {
 				j.log.Warn("a journal record on the bus cannot be read; ours is kept", "key", key, "error", err)
-				j.dirty[key] = b.Get([]byte(key)) != nil
+				if b.Get([]byte(key)) != nil {
+					j.dirty[key]++
+				}
 				continue
 			}
 			j.rise(theirs)
@@ -311,7 +323,7 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 					return err
 				}
 			case ours.newer(theirs):
-				j.dirty[key] = true
+				j.dirty[key]++
 			}
 		}
 		return nil
@@ -320,11 +332,11 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 
 // follow copies the records that are newer on the bus than here, for a standby: when both
 // the leader and the bus are lost, it has what they had. What the bus has deleted is kept
-// until a term begins.
-func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) error {
+// until a term begins. It reports whether there was any.
+func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) (bool, error) {
 	remote, err := bus.Journal(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot read the journal from the bus: %w", err)
+		return false, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
 	newer := make(map[string][]byte)
 	err = j.db.View(func(tx *bolt.Tx) error {
@@ -346,9 +358,9 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) error {
 		return nil
 	})
 	if err != nil || len(newer) == 0 {
-		return err
+		return false, err
 	}
-	return j.db.Update(func(tx *bolt.Tx) error {
+	return true, j.db.Update(func(tx *bolt.Tx) error {
 		for _, key := range slices.Sorted(maps.Keys(newer)) {
 			if err := tx.Bucket(bucketJournal).Put([]byte(key), newer[key]); err != nil {
 				return err

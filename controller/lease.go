@@ -1,9 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,11 +23,11 @@ const (
 )
 
 // lead waits until this controller may lead and takes the lease. It may at once when it
-// held the lease before (a restart) or nobody did; else after the holder has been
+// held the lease before (a restart) or nobody is known to; else after the holder has been
 // silent for long enough. Only time in which the bus answered counts as silence: whoever
 // is cut off hears nothing of a leader that is well. Meanwhile the journal is copied.
 func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wire.Fence, error) {
-	bus, self := c.cfg.Bus, c.name
+	bus := c.cfg.Bus
 	var heard atomic.Bool // since the last look
 	stop, err := bus.Heartbeats(func(string, wire.Fence) { heard.Store(true) })
 	if err != nil {
@@ -35,16 +37,21 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 	every := min(leaseBeat, c.cfg.silence) / 2
 	var silent time.Duration
 	last, copied := time.Now(), time.Time{}
+	led := false // by another controller, since this one waits: a lost lease is first of all for its holder to take again
+	more := true // to copy
 	for {
-		holder, seen, err := bus.Lease(ctx)
+		holder, seen, err := c.readLease(ctx)
 		now := time.Now()
-		if silent += min(now.Sub(last), 2*every); err != nil || heard.Swap(false) {
+		beat := heard.Swap(false)
+		if silent += min(now.Sub(last), 2*every); err != nil || beat {
 			silent = 0
 		}
 		last = now
-		if err == nil && (holder == "" || holder == self || silent >= c.cfg.silence) {
+		ours := c.mine(holder)
+		led = led || beat || holder != "" && !ours
+		if err == nil && (ours || holder == "" && !led || silent >= c.cfg.silence) {
 			asked := time.Now()
-			fence, err := bus.TakeLease(ctx, self, seen)
+			fence, err := bus.TakeLease(ctx, c.holder(), seen)
 			if err == nil {
 				c.confirmed.Store(&asked)
 				return fence, nil
@@ -56,7 +63,7 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 			standby(holder)
 			if now.Sub(copied) >= leaseBeat {
 				copied = now
-				if err := c.journal.follow(ctx, bus); err != nil && ctx.Err() == nil {
+				if more, err = c.copyJournal(ctx, more); err != nil && ctx.Err() == nil {
 					c.log.Warn("the leader's journal could not be copied", "error", err)
 				}
 			}
@@ -69,19 +76,56 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 	}
 }
 
+// copyJournal copies what the leader has published since the last time, and the manifests
+// that go with it if there is more, now or from before. It reports whether some are left.
+func (c *Controller) copyJournal(ctx context.Context, more bool) (bool, error) {
+	now, err := c.journal.follow(ctx, c.cfg.Bus)
+	if more = more || now; err != nil || !more {
+		return more, err
+	}
+	err = c.keepAll(ctx)
+	return err != nil, err
+}
+
+// holder is what this controller signs the lease with: its id, which is made once, and
+// the name by which operators know it, which may change.
+func (c *Controller) holder() string { return strings.TrimSpace(c.id + " " + c.cfg.Name) }
+
+// mine reports whether this controller, now or before a restart, signed the lease.
+func (c *Controller) mine(holder string) bool {
+	id, _, _ := strings.Cut(holder, " ")
+	return id == c.id
+}
+
+// known returns the name of a holder, or its id if it has none.
+func known(holder string) string {
+	id, name, _ := strings.Cut(holder, " ")
+	return cmp.Or(name, id)
+}
+
+// readLease reads the lease. A bus that answers without one has lost its streams, or was
+// replaced by an empty one: they are made again.
+func (c *Controller) readLease(ctx context.Context) (holder string, f wire.Fence, err error) {
+	holder, f, err = c.cfg.Bus.Lease(ctx)
+	if err == nil || ctx.Err() != nil || errors.Is(err, wire.ErrDisconnected) {
+		return holder, f, err
+	}
+	c.log.Warn("the bus cannot tell who leads; its streams are set up again", "error", err)
+	if err := c.cfg.Bus.Setup(ctx, c.cfg.Replicas); err != nil {
+		return "", 0, fmt.Errorf("cannot set up the streams again: %w", err)
+	}
+	return c.cfg.Bus.Lease(ctx)
+}
+
 // beat tells standbys that the leader lives until ctx ends, and returns [ErrDeposed]
-// when the lease has moved on. It notes when the bus last said that the lease is ours.
-func (c *Controller) beat(ctx context.Context, fence wire.Fence) error {
+// when the lease has moved on.
+func (c *Controller) beat(ctx context.Context) error {
 	tick := time.NewTicker(leaseBeat)
 	defer tick.Stop()
 	for {
-		_ = c.cfg.Bus.Heartbeat(c.name, fence) // a lost beat is what the silence allows for
-		asked := time.Now()
-		if _, now, err := c.cfg.Bus.Lease(ctx); err == nil {
-			if now != fence {
-				return fmt.Errorf("%w: the lease is at %d, ours was %d", ErrDeposed, now, fence)
-			}
-			c.confirmed.Store(&asked)
+		_ = c.cfg.Bus.Heartbeat(c.holder(), c.journal.lease()) // a lost beat is what the silence allows for
+		if err := c.hold(ctx); errors.Is(err, ErrDeposed) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -89,6 +133,29 @@ func (c *Controller) beat(ctx context.Context, fence wire.Fence) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// hold looks whether the lease is ours and notes when the bus said so. It returns
+// [ErrDeposed] when another controller has it. One that nobody has any more, or that is
+// ours from before, is taken again: the bus has lost what it had acknowledged.
+func (c *Controller) hold(ctx context.Context) error {
+	c.holding.Lock()
+	defer c.holding.Unlock()
+	asked, ours := time.Now(), c.journal.lease()
+	holder, now, err := c.readLease(ctx)
+	switch {
+	case err != nil:
+		return err
+	case c.mine(holder) && now == ours:
+		c.confirmed.Store(&asked)
+		return nil
+	case holder == "" || c.mine(holder) && now < ours:
+		return c.regain(ctx, now)
+	}
+	if now < ours {
+		return fmt.Errorf("%w, or the bus was set back: the lease is at %d, held by %s; ours was %d", ErrDeposed, now, known(holder), ours)
+	}
+	return fmt.Errorf("%w: the lease is at %d, held by %s; ours was %d", ErrDeposed, now, known(holder), ours)
 }
 
 // sure refuses while the bus has not said for too long that the lease is ours: another

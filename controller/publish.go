@@ -55,6 +55,9 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 	if err := c.checkRules(m); err != nil {
 		return BundleInfo{}, err
 	}
+	if err := c.keep(ctx, index); err != nil {
+		return BundleInfo{}, err
+	}
 	info := BundleInfo{
 		App: m.App, Version: m.Version, Digest: ix.Digest, Index: index,
 		Packed: ix.Manifest.Packed + ix.Content.Packed, Authors: authors, By: by, Published: time.Now().UTC(),
@@ -114,19 +117,23 @@ func (c *Controller) readBundle(ctx context.Context, index wire.Digest) (*pack.I
 }
 
 func (c *Controller) readPayload(ctx context.Context, index wire.Digest) (*pack.Index, []byte, error) {
-	blob, err := c.cfg.Bus.Blob(ctx, index)
+	return payloadOf(ctx, index, c.blobOf(index))
+}
+
+func payloadOf(ctx context.Context, index wire.Digest, read func(context.Context, wire.Digest) ([]byte, error)) (*pack.Index, []byte, error) {
+	blob, err := read(ctx, index)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read pack index %s: %w", index.Short(), err)
 	}
 	if wire.DigestOf(blob) != index {
-		return nil, nil, fmt.Errorf("%w: pack index %s is corrupt on the bus", ErrInvalid, index.Short())
+		return nil, nil, fmt.Errorf("%w: pack index %s is corrupt", ErrInvalid, index.Short())
 	}
 	ix, err := pack.DecodeIndex(blob)
 	if err != nil {
 		return nil, nil, err
 	}
 	payload, err := pack.Reader{Index: ix, Fetch: func(ctx context.Context, _ int, d wire.Digest) ([]byte, error) {
-		return c.cfg.Bus.Blob(ctx, d)
+		return read(ctx, d)
 	}}.Manifest(ctx)
 	return ix, payload, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -92,8 +93,13 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	if err != nil {
 		return err
 	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
 	ctl, err := controller.New(controller.Config{
-		Dir: cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers, Gates: gates, Freeze: cfg.Freeze,
+		Name: fmt.Sprintf("%s (%s)", host, cfg.Listen),
+		Dir:  cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers, Gates: gates, Freeze: cfg.Freeze,
 		Replicas: cfg.NATS.Replicas, Lost: time.Duration(cfg.Lost), OriginFetch: time.Duration(cfg.OriginFetch), Log: log,
 		Enroll: func(r wire.Region, a wire.AgentID) (e controller.Enrolment, err error) {
 			creds, err := keys.MintAgentCreds(a, r)

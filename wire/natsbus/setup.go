@@ -67,14 +67,29 @@ func (b *controllerBus) Setup(ctx context.Context, replicas int) error {
 			}
 			ctx, cancel := context.WithTimeout(ctx, attemptTime)
 			defer cancel()
-			_, err := js.CreateOrUpdateStream(ctx, cfg)
-			return err
+			return makeStream(ctx, js, cfg)
 		})
 		if err != nil {
 			return fmt.Errorf("cannot make stream %s: %w", cfg.Name, err)
 		}
 	}
 	return nil
+}
+
+// makeStream makes a stream or updates the one there is. A stream that is made counts its
+// messages from the time in milliseconds: when one has been lost, no fence of that one is
+// ever given out again, which would let a leader of old write.
+func makeStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	there, err := js.Stream(ctx, cfg.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		cfg.FirstSeq = uint64(time.Now().UnixMilli())
+		_, err = js.CreateStream(ctx, cfg)
+	case err == nil:
+		cfg.FirstSeq = there.CachedInfo().Config.FirstSeq // the server would purge what is below a higher one
+		_, err = js.UpdateStream(ctx, cfg)
+	}
+	return err
 }
 
 // passingSetup is [passing] for the calls of the JetStream client; a cluster that has
@@ -86,5 +101,6 @@ func passingSetup(err error) bool {
 		errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrReconnectBufExceeded) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || // made by another controller just now
 		errors.As(err, &refused) && (refused.Code == 503 || refused.ErrorCode == codeNoPeers)
 }

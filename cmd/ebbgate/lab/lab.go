@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +28,9 @@ type Config struct {
 	// NATS, if set, is the nats section of controller.yaml, for servers that are not
 	// embedded; Keys is then the directory of their keys.
 	NATS string
+	// Standby, if set, is the nats section of a second controller, which has the keys of the
+	// first and a state of its own.
+	Standby string
 	// CDN is the cdn section of a region in controller.yaml; default: the stand-ins.
 	CDN func(wire.Region) string
 	// Providers is added to the providers section of controller.yaml.
@@ -57,12 +59,12 @@ func Nginx(_ wire.Region, addr string) string {
 
 // Lab is a running fleet.
 type Lab struct {
-	cfg        Config
-	controller *process
-	agents     map[wire.AgentID]*process
-	StandIns   *StandIns
-	Nodes      []Node // by region and number
-	api        string
+	cfg         Config
+	Controllers []*Controller // the first, and the standby if there is one
+	agents      map[wire.AgentID]*process
+	StandIns    *StandIns
+	Nodes       []Node      // by region and number
+	front       *Controller // takes the commands
 }
 
 // Node is one agent and where its data planes answer.
@@ -72,8 +74,8 @@ type Node struct {
 	URL    map[wire.App]string
 }
 
-// Start brings a fleet up and waits until every agent reports. What it has started is
-// stopped again when it fails.
+// Start brings a fleet up and waits until every agent reports; the first controller
+// leads. What it has started is stopped again when it fails.
 func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if cfg.Lost == 0 {
 		cfg.Lost = 3 * time.Second
@@ -104,7 +106,15 @@ func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 			return nil, err
 		}
 	}
-	return l, l.WaitLive(ctx, len(l.Nodes))
+	if err := l.WaitLive(ctx, len(l.Nodes)); err != nil {
+		return l, err
+	}
+	for _, c := range l.Controllers[1:] {
+		if err := c.Start(); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
 }
 
 func (l *Lab) path(elem ...string) string {
@@ -114,9 +124,23 @@ func (l *Lab) path(elem ...string) string {
 // Dir returns where the fleet keeps everything.
 func (l *Lab) Dir() string { return l.cfg.Dir }
 
-// initController makes the controller's directory as an operator does, and then writes
-// the configuration of this lab over the one made to begin with.
+// initController makes the controllers' directory as an operator does, and then writes
+// the configurations of this lab over the one made to begin with.
 func (l *Lab) initController(ctx context.Context) error {
+	free, err := ports(3 + len(l.cfg.Regions)*l.cfg.Agents*(1+len(l.cfg.Apps)))
+	if err != nil {
+		return err
+	}
+	nats := l.cfg.NATS
+	if nats == "" {
+		nats = fmt.Sprintf("listen: 127.0.0.1:%d", free[0])
+	}
+	l.addController("controller", "state", free[1], nats)
+	l.front = l.Controllers[0]
+	if l.cfg.Standby != "" {
+		l.addController("standby", "standby", free[2], l.cfg.Standby)
+	}
+	free = free[3:]
 	args := []string{"controller", "init", l.path("controller"), "--fleet", "lab", "-q"}
 	for _, r := range l.cfg.Regions {
 		args = append(args, "--region", string(r))
@@ -124,18 +148,7 @@ func (l *Lab) initController(ctx context.Context) error {
 	if _, err := l.Run(ctx, args...); err != nil {
 		return err
 	}
-	free, err := ports(2 + len(l.cfg.Regions)*l.cfg.Agents*(1+len(l.cfg.Apps)))
-	if err != nil {
-		return err
-	}
-	l.api = fmt.Sprintf("127.0.0.1:%d", free[0])
-	nats := l.cfg.NATS
-	if nats == "" {
-		nats = fmt.Sprintf("listen: 127.0.0.1:%d", free[1])
-	}
-	free = free[2:]
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: %s\nlost: %s\nnats:\n%s", l.api, l.cfg.Lost, indent(2, nats))
 	fmt.Fprintf(&b, "gossip:\n  key: gossip.key\n  seeds:\n")
 	for _, r := range l.cfg.Regions {
 		fmt.Fprintf(&b, "    %s: [127.0.0.1:%d]\n", r, free[0])
@@ -161,7 +174,13 @@ func (l *Lab) initController(ctx context.Context) error {
 	if err := l.StandIns.writeTokens(l.path("controller")); err != nil {
 		return err
 	}
-	return os.WriteFile(l.path("controller", "controller.yaml"), []byte(b.String()), 0o600)
+	for _, c := range l.Controllers {
+		text := fmt.Sprintf("listen: %s\nstate: %s\nlost: %s\nnats:\n%s%s", c.api, c.State, l.cfg.Lost, indent(2, c.nats), b.String())
+		if err := os.WriteFile(c.config, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func indent(n int, text string) string {
@@ -187,39 +206,6 @@ func (l *Lab) writeAgent(n *Node, free []int) error {
 	return os.WriteFile(l.path("agents", string(n.ID)+".local"), []byte(b.String()), 0o600)
 }
 
-// StartController starts the controller and waits until it leads.
-func (l *Lab) StartController(ctx context.Context) error {
-	if l.controller == nil {
-		l.controller = &process{
-			name: "the controller", path: l.cfg.Ebbgate, log: l.path("logs", "controller.log"), env: l.cfg.Env,
-			args: []string{"controller", "-c", l.path("controller", "controller.yaml")},
-		}
-	}
-	if l.controller.exited() {
-		l.controller.stop(syscall.SIGKILL)
-	}
-	if err := l.controller.start(); err != nil {
-		return err
-	}
-	return l.until(ctx, "the controller to lead", func() (bool, error) {
-		if l.controller.exited() {
-			return false, fmt.Errorf("the controller has ended: %s", l.lastLine("controller.log"))
-		}
-		resp, err := http.Get("http://" + l.api + "/readyz")
-		if err != nil {
-			return false, nil
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK, nil
-	})
-}
-
-// KillController kills the controller without warning; with it goes the embedded NATS.
-func (l *Lab) KillController() { l.controller.stop(syscall.SIGKILL) }
-
-// ControllerExited reports whether the controller has ended by itself.
-func (l *Lab) ControllerExited() bool { return l.controller.exited() }
-
 // StartAgent starts an agent that does not run.
 func (l *Lab) StartAgent(id wire.AgentID) error {
 	p := l.agents[id]
@@ -244,7 +230,7 @@ func (l *Lab) AgentExited(id wire.AgentID) bool { return l.agents[id].exited() }
 
 // Env returns what an operator's shell needs to use this fleet.
 func (l *Lab) Env() []string {
-	return []string{"EBBGATE_SERVER=http://" + l.api, "EBBGATE_TOKEN_FILE=" + l.path("controller", "admin.token")}
+	return []string{"EBBGATE_SERVER=" + l.front.URL(), "EBBGATE_TOKEN_FILE=" + l.path("controller", "admin.token")}
 }
 
 // Key returns the release author's key.
@@ -289,22 +275,13 @@ func (l *Lab) until(ctx context.Context, what string, done func() (bool, error))
 	}
 }
 
-func (l *Lab) lastLine(log string) string {
-	text, err := os.ReadFile(l.path("logs", log))
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
-}
-
 // Close stops the fleet: agents first, so that they can say goodbye. It is idempotent.
 func (l *Lab) Close() {
 	for _, id := range wire.Keys(l.agents) {
 		l.agents[id].stop(syscall.SIGTERM)
 	}
-	if l.controller != nil {
-		l.controller.stop(syscall.SIGTERM)
+	for _, c := range l.Controllers {
+		c.stop(syscall.SIGTERM)
 	}
 	if l.StandIns != nil {
 		l.StandIns.close()

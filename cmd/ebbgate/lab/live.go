@@ -15,7 +15,7 @@ func (l *Lab) WaitLive(ctx context.Context, n int) error {
 	return l.until(ctx, fmt.Sprintf("%d live agents", n), func() (bool, error) {
 		for _, node := range l.Nodes {
 			if p := l.agents[node.ID]; p != nil && p.exited() {
-				return false, fmt.Errorf("agent %s has ended: %s", node.ID, l.lastLine(string(node.ID)+".log"))
+				return false, fmt.Errorf("agent %s has ended: %s", node.ID, p.lastLine())
 			}
 		}
 		agents, err := l.Agents(ctx)

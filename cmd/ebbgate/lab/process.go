@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -71,6 +72,16 @@ func (p *process) stop(sig syscall.Signal) {
 	p.cmd, p.done = nil, nil
 }
 
+// signal sends sig to the process.
+func (p *process) signal(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done == nil {
+		return fmt.Errorf("%s does not run", p.name)
+	}
+	return p.cmd.Process.Signal(sig)
+}
+
 // exited reports whether the process has ended by itself.
 func (p *process) exited() bool {
 	p.mu.Lock()
@@ -84,6 +95,16 @@ func (p *process) exited() bool {
 	default:
 		return false
 	}
+}
+
+// lastLine returns the last line of the log.
+func (p *process) lastLine() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
 }
 
 // ports hands out free loopback ports, each once: all are held until the last is taken,
