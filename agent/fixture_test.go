@@ -89,6 +89,7 @@ func (l testLog) Write(p []byte) (int, error) {
 type content struct {
 	version wire.Version
 	floor   wire.Version
+	limits  wire.Limits
 	files   map[string]string
 	probes  []wire.Probe
 	app     wire.App
@@ -103,7 +104,7 @@ func site(version, page string) content {
 // publish signs a bundle, packs it and puts its blobs.
 func (f *fleet) publish(c content) wire.Target {
 	f.t.Helper()
-	m := wire.Manifest{Format: 1, Fleet: testFleet, App: testApp, Version: c.version, Floor: c.floor, Probes: c.probes}
+	m := wire.Manifest{Format: 1, Fleet: testFleet, App: testApp, Version: c.version, Floor: c.floor, Limits: c.limits, Probes: c.probes}
 	if c.app != "" {
 		m.App = c.app
 	}
