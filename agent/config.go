@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,6 +129,9 @@ func (c *Config) validate() error {
 	}
 	if c.Bus == nil && len(c.NATS.Servers) == 0 {
 		return errors.New("agent config: nats.servers is empty")
+	}
+	if i := slices.Index(c.NATS.Servers, ""); i >= 0 {
+		return fmt.Errorf("agent config: nats.servers[%d] is blank", i)
 	}
 	if c.Bus == nil && c.NATS.Creds == "" {
 		return errors.New("agent config: nats.creds is missing")

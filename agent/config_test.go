@@ -51,6 +51,7 @@ func TestReadConfig(t *testing.T) {
 		"no apps":     {`apps: {web: {kind: builtin, listen: "127.0.0.1:0", timeout: 5s, limits: {file: 1024, growth: 1.5}}}`, "", "apps is empty"},
 		"bad app":     {"apps: {web", "apps: {We_b", "apps"},
 		"no servers":  {`servers: ["nats://127.0.0.1:4222"], `, "", "nats.servers"},
+		"no server":   {`"nats://127.0.0.1:4222"`, `"nats://127.0.0.1:4222", ""`, "nats.servers[1] is blank"},
 		"no creds":    {", creds: c.creds", "", "nats.creds"},
 		"no bind":     {`bind: "127.0.0.1:0", `, "", "gossip"},
 		"negative":    {"heartbeat: 3s", "heartbeat: -3s", "negative"},

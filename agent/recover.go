@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/agent/plan"
@@ -31,8 +32,11 @@ func (w *app) recover() error {
 	if err != nil {
 		return err
 	}
+	// What was switched to was valid. Anything else on the disk may be what the data plane
+	// refused: it is staged anew, which needs no network and ends with its validator.
+	switched := w.state.Keep()
 	for _, d := range on {
-		if _, err := w.a.store.Manifest(d); err == nil {
+		if _, err := w.a.store.Manifest(d); err == nil && slices.Contains(switched, d) {
 			w.staged[d] = true
 		}
 	}

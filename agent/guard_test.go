@@ -64,3 +64,30 @@ func TestGrowthDoesNotKeepALateNode(t *testing.T) {
 	f.order(wire.Order{Base: &v3})
 	eventually(t, "three", runs(a, 3, wire.StateConfirmed, wire.StateCommitted))
 }
+
+// What the data plane refused is still on the disk when the agent starts again. It is not
+// staged for that.
+func TestARestartForgetsNoRefusal(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	a, stop := run(t, f.config(bus))
+	v1 := at(f.publish(site("1", "one")), 1)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	blank := site("2", "two")
+	blank.files["builtin.json"] = `{"respond": [{"path": "", "status": 200}]}`
+	order := activate(&v1, at(f.publish(blank), 2))
+	order.Next.Phase = wire.PhaseStage
+	f.order(order)
+	refused := func(a *Agent) func() bool {
+		return func() bool {
+			n := a.apps[0].report().Next
+			return n != nil && n.State == wire.StateFailed && strings.Contains(n.Error, `cannot stage web 2: builtin.json: respond[0].path: "" is not an absolute path`)
+		}
+	}
+	eventually(t, "the refusal in the report", refused(a))
+	stop()
+	a, _ = run(t, f.config(f.reconnect()))
+	eventually(t, "the refusal again", refused(a))
+	eventually(t, "one still", runs(a, 1, wire.StateConfirmed, wire.StateCommitted))
+}
