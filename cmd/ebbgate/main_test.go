@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/lab"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
@@ -106,7 +107,7 @@ func setup(e *testscript.Env) error {
 	}
 	defer closed.Close()
 	e.Values[fakeKey{}] = fake
-	e.Values[outageKey{}] = &outage{}
+	e.Values[outageKey{}] = &outage{load: make(map[string]*lab.Load)}
 	e.Setenv("EBBGATE_SERVER", "http://"+l.Addr().String())
 	e.Setenv("EBBGATE_TOKEN_FILE", filepath.Join(dir, "operator"))
 	e.Setenv("NOBODY", "http://"+closed.Addr().String())

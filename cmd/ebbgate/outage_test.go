@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ebbgate/ebbgate/cmd/ebbgate/lab"
 	"github.com/ebbgate/ebbgate/wire"
@@ -28,7 +29,7 @@ import (
 // outage is the fleet of a script that runs one.
 type outage struct {
 	lab  *lab.Lab
-	load *lab.Load
+	load map[string]*lab.Load // app → requests under way
 }
 
 type outageKey struct{}
@@ -44,10 +45,12 @@ func theOutage(ts *testscript.TestScript) *outage { return ts.Value(outageKey{})
 //	                            key of its release author, $FLEET its directory
 //	waits COUNT REGEXP ARG…     runs ebbgate until COUNT lines of what it prints match
 //	load APP PATH               begins to ask every node for PATH, never twice
-//	served VERSION…             ends that: every request was answered 200 from these alone
+//	served APP VERSION…         ends that: every request was answered 200 from these alone
+//	serves APP PATH VERSION     every node answers PATH with 200 from this one, now
+//	agents kill|start           kills all agents at once, or starts them
 //	post PATH BODY              sends BODY to the API as an admin; prints how it is answered
 var outageCmds = map[string]func(*testscript.TestScript, bool, []string){
-	"fleet": fleet, "waits": waits, "load": load, "served": served, "post": post,
+	"fleet": fleet, "waits": waits, "load": load, "served": served, "serves": serves, "agents": agents, "post": post,
 }
 
 // agentBinary builds ebbgate-agent beside the ebbgate that the scripts run.
@@ -142,25 +145,63 @@ func load(ts *testscript.TestScript, neg bool, args []string) {
 	for _, n := range o.lab.Nodes {
 		urls = append(urls, n.URL[wire.App(args[0])]+args[1])
 	}
-	o.load = lab.StartLoad(urls)
-	ts.Defer(func() { o.load.Stop() })
+	l := lab.StartLoad(urls)
+	o.load[args[0]] = l
+	ts.Defer(func() { l.Stop() })
 }
 
-func served(ts *testscript.TestScript, neg bool, versions []string) {
-	if neg || len(versions) == 0 {
-		ts.Fatalf("usage: served VERSION…")
+func served(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: served APP VERSION…")
 	}
-	n := theOutage(ts).load.Stop()
+	n, versions := theOutage(ts).load[args[0]].Stop(), args[1:]
 	ts.Logf("%s", n)
 	if n.Sent == 0 || n.Status[http.StatusOK] != n.Sent {
 		ts.Fatalf("not every request was answered 200: %v: %v, %s", n, n.Status, n.LastErr)
 	}
 	for _, release := range wire.Keys(n.Served) {
-		version, _, _ := strings.Cut(release, "-")
-		if !slices.Contains(versions, version) {
+		if !slices.Contains(versions, versionOf(release)) {
 			ts.Fatalf("%d answers came from %q, want only %v", n.Served[release], release, versions)
 		}
 	}
+}
+
+// versionOf returns the version of a release's ID, <version>-<digest>@<epoch>.
+func versionOf(release string) string {
+	version, _, _ := strings.Cut(release, "-")
+	return version
+}
+
+func serves(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: serves APP PATH VERSION")
+	}
+	for _, n := range theOutage(ts).lab.Nodes {
+		resp, err := http.Get(n.URL[wire.App(args[0])] + args[1])
+		ts.Check(err)
+		resp.Body.Close()
+		if v := versionOf(resp.Header.Get("X-Ebbgate-Release")); resp.StatusCode != http.StatusOK || v != args[2] {
+			ts.Fatalf("%s answers %s from %q, want %s", n.ID, resp.Status, v, args[2])
+		}
+	}
+}
+
+func agents(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || args[0] != "kill" && args[0] != "start" {
+		ts.Fatalf("usage: agents kill|start")
+	}
+	l := theOutage(ts).lab
+	var g errgroup.Group
+	for _, n := range l.Nodes {
+		g.Go(func() error {
+			if args[0] == "start" {
+				return l.StartAgent(n.ID)
+			}
+			l.KillAgent(n.ID)
+			return nil
+		})
+	}
+	ts.Check(g.Wait())
 }
 
 func post(ts *testscript.TestScript, neg bool, args []string) {
