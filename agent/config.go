@@ -31,8 +31,10 @@ type Config struct {
 
 	Apps map[wire.App]dataplane.Config `yaml:"apps"` // app → its data plane; at least one
 
-	Heartbeat wire.Duration `yaml:"heartbeat"` // longest time between two reports; default 10s
-	Probe     wire.Duration `yaml:"probe"`     // time between two looks at a confirmed release; default 10s
+	// Heartbeat is the longest time between two reports, and between the start of the agent
+	// and its first attempt to connect: both are spread at random. Default 10s.
+	Heartbeat wire.Duration `yaml:"heartbeat"`
+	Probe     wire.Duration `yaml:"probe"` // time between two looks at a confirmed release; default 10s
 	// Control is the socket that `ebbgate-agent status` and `rollback` talk to. Default
 	// <State>/agent.sock.
 	Control string `yaml:"control"`
@@ -138,6 +140,9 @@ func (c *Config) validate() error {
 	}
 	if g := c.Gossip; g != nil && (g.Bind == "" || g.Key == "") {
 		return errors.New("agent config: gossip wants bind and key")
+	}
+	if c.Heartbeat < 0 || c.Probe < 0 {
+		return errors.New("agent config: heartbeat and probe must not be negative")
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = wire.Duration(10 * time.Second)

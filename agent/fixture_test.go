@@ -71,7 +71,7 @@ func (f *fleet) path(elem ...string) string {
 func (f *fleet) config(bus wire.AgentBus) Config {
 	return Config{
 		ID: testAgent, Region: testRegion, State: f.path("state"), Root: f.path("root.json"), Key: f.path("agent.key"),
-		Bus: bus, Heartbeat: wire.Duration(500 * time.Millisecond), Probe: wire.Duration(300 * time.Millisecond),
+		Bus: bus, Heartbeat: wire.Duration(100 * time.Millisecond), Probe: wire.Duration(300 * time.Millisecond),
 		Apps:   map[wire.App]dataplane.Config{testApp: {Kind: dataplane.KindBuiltin, Listen: f.listen}},
 		Logger: slog.New(slog.NewTextHandler(testLog{f.t}, nil)),
 	}
