@@ -46,11 +46,12 @@ func theOutage(ts *testscript.TestScript) *outage { return ts.Value(outageKey{})
 //	waits COUNT REGEXP ARG…     runs ebbgate until COUNT lines of what it prints match
 //	load APP PATH               begins to ask every node for PATH, never twice
 //	served APP VERSION…         ends that: every request was answered 200 from these alone
-//	serves APP PATH VERSION     every node answers PATH with 200 from this one, now
+//	serves APP PATH VERSION…    every node comes to answer PATH with 200, from one of these
 //	agents kill|start           kills all agents at once, or starts them
+//	controller kill|start       kills the controller, and NATS with it, or starts it
 //	post PATH BODY              sends BODY to the API as an admin; prints how it is answered
 var outageCmds = map[string]func(*testscript.TestScript, bool, []string){
-	"fleet": fleet, "waits": waits, "load": load, "served": served, "serves": serves, "agents": agents, "post": post,
+	"fleet": fleet, "waits": waits, "load": load, "served": served, "serves": serves, "agents": agents, "controller": theController, "post": post,
 }
 
 // agentBinary builds ebbgate-agent beside the ebbgate that the scripts run.
@@ -173,17 +174,36 @@ func versionOf(release string) string {
 }
 
 func serves(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: serves APP PATH VERSION")
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: serves APP PATH VERSION…")
 	}
 	for _, n := range theOutage(ts).lab.Nodes {
-		resp, err := http.Get(n.URL[wire.App(args[0])] + args[1])
-		ts.Check(err)
-		resp.Body.Close()
-		if v := versionOf(resp.Header.Get("X-Ebbgate-Release")); resp.StatusCode != http.StatusOK || v != args[2] {
-			ts.Fatalf("%s answers %s from %q, want %s", n.ID, resp.Status, v, args[2])
+		var status, version string
+		for end := time.Now().Add(outageTime); status != "200 OK" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			resp, err := http.Get(n.URL[wire.App(args[0])] + args[1])
+			if err != nil {
+				status = err.Error()
+				continue
+			}
+			resp.Body.Close()
+			status, version = resp.Status, versionOf(resp.Header.Get("X-Ebbgate-Release"))
+		}
+		if status != "200 OK" || !slices.Contains(args[2:], version) {
+			ts.Fatalf("%s answers %s from %q, want %v", n.ID, status, version, args[2:])
 		}
 	}
+}
+
+func theController(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || args[0] != "kill" && args[0] != "start" {
+		ts.Fatalf("usage: controller kill|start")
+	}
+	l := theOutage(ts).lab
+	if args[0] == "kill" {
+		l.KillController()
+		return
+	}
+	ts.Check(l.StartController(context.Background()))
 }
 
 func agents(ts *testscript.TestScript, neg bool, args []string) {
