@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -136,7 +137,14 @@ func (a *Agent) start(ctx context.Context, g *errgroup.Group) error {
 	}
 	g.Go(func() error { return control(ctx) })
 
-	if a.bus = a.cfg.Bus; a.bus == nil {
+	// A region that was without power starts as one. What is on the disk serves by now; the
+	// controller hears of it spread over a heartbeat, as at any other time.
+	wait := rand.N(a.cfg.Heartbeat.Std())
+	a.cfg.Logger.Info("serving what is on the disk, connecting soon", "in", wait)
+	if a.bus = a.cfg.Bus; !sleep(ctx, wait) {
+		return nil
+	}
+	if a.bus == nil {
 		a.bus, err = natsbus.ConnectAgent(ctx, natsbus.AgentConfig{
 			Servers: a.cfg.NATS.Servers, CredsFile: a.cfg.NATS.Creds, RootCA: a.cfg.NATS.CA,
 			Name: string(a.cfg.ID), Logger: a.cfg.Logger, ReconnectWait: a.cfg.NATS.Reconnect.Std(),

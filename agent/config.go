@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +31,10 @@ type Config struct {
 
 	Apps map[wire.App]dataplane.Config `yaml:"apps"` // app → its data plane; at least one
 
-	Heartbeat wire.Duration `yaml:"heartbeat"` // longest time between two reports; default 10s
-	Probe     wire.Duration `yaml:"probe"`     // time between two looks at a confirmed release; default 10s
+	// Heartbeat is the longest time between two reports, and between the start of the agent
+	// and its first attempt to connect: both are spread at random. Default 10s.
+	Heartbeat wire.Duration `yaml:"heartbeat"`
+	Probe     wire.Duration `yaml:"probe"` // time between two looks at a confirmed release; default 10s
 	// Control is the socket that `ebbgate-agent status` and `rollback` talk to. Default
 	// <State>/agent.sock.
 	Control string `yaml:"control"`
@@ -129,11 +132,17 @@ func (c *Config) validate() error {
 	if c.Bus == nil && len(c.NATS.Servers) == 0 {
 		return errors.New("agent config: nats.servers is empty")
 	}
+	if i := slices.Index(c.NATS.Servers, ""); i >= 0 {
+		return fmt.Errorf("agent config: nats.servers[%d] is blank", i)
+	}
 	if c.Bus == nil && c.NATS.Creds == "" {
 		return errors.New("agent config: nats.creds is missing")
 	}
 	if g := c.Gossip; g != nil && (g.Bind == "" || g.Key == "") {
 		return errors.New("agent config: gossip wants bind and key")
+	}
+	if c.Heartbeat < 0 || c.Probe < 0 {
+		return errors.New("agent config: heartbeat and probe must not be negative")
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = wire.Duration(10 * time.Second)

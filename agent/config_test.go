@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 const goodConfig = `id: n1
@@ -15,7 +17,7 @@ root: /etc/root.json
 key: agent.key
 nats: {servers: ["nats://127.0.0.1:4222"], creds: c.creds}
 gossip: {bind: "127.0.0.1:0", key: g.key, allow: ["10.0.0.0/8"]}
-apps: {web: {kind: builtin, listen: "127.0.0.1:0", timeout: 5s}}
+apps: {web: {kind: builtin, listen: "127.0.0.1:0", timeout: 5s, limits: {file: 1024, growth: 1.5}}}
 heartbeat: 3s
 `
 
@@ -34,6 +36,9 @@ func TestReadConfig(t *testing.T) {
 	if cfg.Heartbeat.Std() != 3*time.Second || cfg.Probe.Std() != 10*time.Second || cfg.Apps["web"].Timeout.Std() != 5*time.Second {
 		t.Errorf("durations: %+v", cfg)
 	}
+	if want := (wire.Limits{File: 1024, Growth: 1.5}); cfg.Apps["web"].Limits != want {
+		t.Errorf("limits: %+v", cfg.Apps["web"].Limits)
+	}
 	if got, want := cfg.Socket(), filepath.Join(dir, "state", "agent.sock"); got != want {
 		t.Errorf("socket %s, want %s", got, want)
 	}
@@ -42,9 +47,11 @@ func TestReadConfig(t *testing.T) {
 		"bad id":      {"id: n1", "id: N1", "id"},
 		"no region":   {"region: eu", "", "region"},
 		"no state":    {"state: state", "", "state is missing"},
-		"no apps":     {`apps: {web: {kind: builtin, listen: "127.0.0.1:0", timeout: 5s}}`, "", "apps is empty"},
+		"bad limit":   {"limits: {file", "limits: {fil", "fil"},
+		"no apps":     {`apps: {web: {kind: builtin, listen: "127.0.0.1:0", timeout: 5s, limits: {file: 1024, growth: 1.5}}}`, "", "apps is empty"},
 		"bad app":     {"apps: {web", "apps: {We_b", "apps"},
 		"no servers":  {`servers: ["nats://127.0.0.1:4222"], `, "", "nats.servers"},
+		"no server":   {`"nats://127.0.0.1:4222"`, `"nats://127.0.0.1:4222", ""`, "nats.servers[1] is blank"},
 		"no creds":    {", creds: c.creds", "", "nats.creds"},
 		"no bind":     {`bind: "127.0.0.1:0", `, "", "gossip"},
 		"negative":    {"heartbeat: 3s", "heartbeat: -3s", "negative"},

@@ -136,20 +136,28 @@ func (w *app) admit(t wire.Target, s stage.Manifest) (*wire.Manifest, error) {
 	case w.state.Floor.Compare(m.Version) > 0:
 		return nil, fmt.Errorf("manifest: %w: version %s, floor %s", wire.ErrFloor, m.Version, w.state.Floor)
 	}
+	local := w.a.cfg.Apps[w.name].Limits
+	if err := m.Within(local, "this node", w.a.cfg.Region); err != nil {
+		return nil, err
+	}
 	b := w.remember(t.Digest, m)
-	if r := w.state.Running; r != nil && m.Limits.Growth > 0 && r.Version.Compare(m.Version) < 0 {
-		if old := w.bundles[r.Digest]; old != nil && float64(b.bytes) > m.Limits.Growth*float64(old.bytes) {
-			return nil, refuse("limits.growth", "allows %g times the %d bytes of %s, it has %d", m.Limits.Growth, old.bytes, r.Version, b.bytes)
+	// Growth is held against what the region runs. A node that has missed versions runs
+	// something older, and would never catch up.
+	r := w.state.Running
+	order, _ := w.a.orders.order(w.name)
+	if r == nil || order.Base == nil || order.Base.Digest != r.Digest || r.Version.Compare(m.Version) >= 0 || w.bundles[r.Digest] == nil {
+		return m, nil
+	}
+	for _, growth := range []float64{m.Limits.Growth, local.Growth} {
+		if old := w.bundles[r.Digest].bytes; growth > 0 && float64(b.bytes) > growth*float64(old) {
+			return nil, refuse("limits.growth", "allows %g times the %d bytes of %s, it has %d", growth, old, r.Version, b.bytes)
 		}
 	}
 	return m, nil
 }
 
 func (w *app) remember(d wire.Digest, m *wire.Manifest) *bundle {
-	b := &bundle{floor: m.Floor, probes: m.Probes, hooks: m.Hooks}
-	for _, f := range m.For(w.a.cfg.Region) {
-		b.bytes += f.Size
-	}
+	b := &bundle{floor: m.Floor, probes: m.Probes, hooks: m.Hooks, bytes: m.Size(w.a.cfg.Region)}
 	w.bundles[d] = b
 	return b
 }

@@ -71,7 +71,7 @@ func (f *fleet) path(elem ...string) string {
 func (f *fleet) config(bus wire.AgentBus) Config {
 	return Config{
 		ID: testAgent, Region: testRegion, State: f.path("state"), Root: f.path("root.json"), Key: f.path("agent.key"),
-		Bus: bus, Heartbeat: wire.Duration(500 * time.Millisecond), Probe: wire.Duration(300 * time.Millisecond),
+		Bus: bus, Heartbeat: wire.Duration(100 * time.Millisecond), Probe: wire.Duration(300 * time.Millisecond),
 		Apps:   map[wire.App]dataplane.Config{testApp: {Kind: dataplane.KindBuiltin, Listen: f.listen}},
 		Logger: slog.New(slog.NewTextHandler(testLog{f.t}, nil)),
 	}
@@ -89,6 +89,7 @@ func (l testLog) Write(p []byte) (int, error) {
 type content struct {
 	version wire.Version
 	floor   wire.Version
+	limits  wire.Limits
 	files   map[string]string
 	probes  []wire.Probe
 	app     wire.App
@@ -103,7 +104,7 @@ func site(version, page string) content {
 // publish signs a bundle, packs it and puts its blobs.
 func (f *fleet) publish(c content) wire.Target {
 	f.t.Helper()
-	m := wire.Manifest{Format: 1, Fleet: testFleet, App: testApp, Version: c.version, Floor: c.floor, Probes: c.probes}
+	m := wire.Manifest{Format: 1, Fleet: testFleet, App: testApp, Version: c.version, Floor: c.floor, Limits: c.limits, Probes: c.probes}
 	if c.app != "" {
 		m.App = c.app
 	}

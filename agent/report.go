@@ -55,7 +55,9 @@ func (r *reporter) run(ctx context.Context) error {
 			if !sleep(ctx, reportPause) {
 				return nil
 			}
-			heartbeat := time.NewTimer(r.a.cfg.Heartbeat.Std())
+			// An order makes a whole fleet report in one instant: it must not go on in step.
+			beat := r.a.cfg.Heartbeat.Std()
+			heartbeat := time.NewTimer(beat/2 + rand.N(beat/2+1))
 			select {
 			case <-ctx.Done():
 			case <-r.dirty:

@@ -57,6 +57,15 @@ type node struct {
 	warned time.Time    // when a report was last ignored as older, and the log said so
 }
 
+// serves reports whether the agent serves an app: until it has reported, it may.
+func (n node) serves(app wire.App) bool {
+	if n.report == nil {
+		return true
+	}
+	_, named := n.report.Apps[app]
+	return named
+}
+
 func newRegistry() *registry {
 	return &registry{agents: make(map[wire.Region]map[wire.AgentID]*node)}
 }

@@ -94,6 +94,9 @@ func (cfg *Config) validate() error {
 			if !known[t.Provider] {
 				return fmt.Errorf("controller: region %s: cdn provider %q is not configured", r, t.Provider)
 			}
+			if t.Scope == "" {
+				return fmt.Errorf("controller: region %s: scope at cdn provider %s is blank", r, t.Provider)
+			}
 		}
 	}
 	some := wire.Keys(cfg.Regions)[:1] // which, does not matter to windows

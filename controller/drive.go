@@ -199,12 +199,9 @@ func (c *Controller) members(region wire.Region) error {
 func (c *Controller) membersOf(app wire.App, region wire.Region) rollout.Members {
 	e := rollout.Members{Now: time.Now().UTC(), Region: region}
 	for _, n := range c.registry.list(region) {
-		if n.report != nil {
-			if _, serves := n.report.Apps[app]; !serves {
-				continue
-			}
+		if n.serves(app) {
+			e.Agents = append(e.Agents, rollout.Member{ID: n.Agent, Drained: n.Drained})
 		}
-		e.Agents = append(e.Agents, rollout.Member{ID: n.Agent, Drained: n.Drained})
 	}
 	return e
 }

@@ -334,6 +334,7 @@ func (f *fleet) drive() *driver {
 type content struct {
 	app     wire.App
 	version wire.Version
+	limits  wire.Limits
 	files   map[string]string
 	purge   []wire.PurgeRule
 }
@@ -341,7 +342,7 @@ type content struct {
 // pack makes the blobs of a bundle, signed with the keys, and returns its index.
 func (c content) pack(t testing.TB, put pack.Put, signers ...wire.PrivateKey) wire.Digest {
 	t.Helper()
-	m := &wire.Manifest{Format: 1, App: c.app, Version: c.version, Purge: c.purge}
+	m := &wire.Manifest{Format: 1, App: c.app, Version: c.version, Limits: c.limits, Purge: c.purge}
 	texts := make(map[wire.Digest]string)
 	for _, path := range slices.Sorted(maps.Keys(c.files)) {
 		text := c.files[path]

@@ -48,12 +48,14 @@ func (c *Controller) observe(region wire.Region, id wire.AgentID, report *wire.R
 		return nil
 	}
 	n, _ := c.registry.get(region, id)
-	if before.report == nil || !sameApps(before.report, report) {
-		if err := c.members(region); err != nil {
-			return err
-		}
-	}
 	for _, app := range wire.Keys(c.states) {
+		// Only if it changes who serves the app: the list costs as much as the region is
+		// large, and a controller that begins to lead hears from everybody at once.
+		if before.serves(app) != n.serves(app) {
+			if err := c.step(app, c.membersOf(app, region)); err != nil {
+				return err
+			}
+		}
 		if err := c.reported(app, n); err != nil {
 			return err
 		}
@@ -88,30 +90,14 @@ func (c *Controller) overtake(region wire.Region, id wire.AgentID, seen uint64) 
 	return nil
 }
 
-func sameApps(a, b *wire.Report) bool {
-	if len(a.Apps) != len(b.Apps) {
-		return false
-	}
-	for app := range a.Apps {
-		if _, both := b.Apps[app]; !both {
-			return false
-		}
-	}
-	return true
-}
-
 // reported gives what an agent last said of an app to the app's engine.
 func (c *Controller) reported(app wire.App, n node) error {
-	if n.report == nil {
-		return nil
-	}
-	a, serves := n.report.Apps[app]
-	if !serves {
+	if n.report == nil || !n.serves(app) {
 		return nil
 	}
 	return c.step(app, rollout.Reported{
 		Now: time.Now().UTC(), Region: n.Region, Agent: n.Agent, Stored: n.stored,
 		Incarnation: n.report.Incarnation, Sequence: n.report.Sequence, Desired: n.report.Desired,
-		Build: n.report.Build, Peers: n.report.Members, Report: a,
+		Build: n.report.Build, Peers: n.report.Members, Report: n.report.Apps[app],
 	})
 }

@@ -38,8 +38,8 @@ func (c *Controller) PutBlob(ctx context.Context, d wire.Digest, data []byte) er
 
 // Publish takes in the bundle whose full pack's index is given and whose blobs have all
 // been uploaded: it verifies the signatures of the release authors, every rule that can
-// be checked without the content, and that the version is the app's highest. Publishing
-// the same bundle again is free.
+// be checked without the content, the limits of the app's newest bundle among them, and
+// that the version is the app's highest. Publishing the same bundle again is free.
 func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) (BundleInfo, error) {
 	ix, m, authors, err := c.readBundle(ctx, index)
 	if err != nil {
@@ -55,6 +55,10 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 	if err := c.checkRules(m); err != nil {
 		return BundleInfo{}, err
 	}
+	before, err := c.follows(ctx, m, ix.Digest)
+	if err != nil {
+		return BundleInfo{}, err
+	}
 	if err := c.keep(ctx, index); err != nil {
 		return BundleInfo{}, err
 	}
@@ -66,16 +70,46 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 		info.Files++
 		info.Bytes += content.Size
 	}
-	return decide(ctx, c, func() (BundleInfo, error) { return c.register(info, m) })
+	return decide(ctx, c, func() (BundleInfo, error) { return c.register(info, m, before) })
 }
 
-// register adds a verified bundle to the catalogue. It runs in the loop.
-func (c *Controller) register(info BundleInfo, m *wire.Manifest) (BundleInfo, error) {
+// follows holds m against the newest bundle of its app and returns that one's digest, zero
+// for none. Its manifest was verified when it was published, and is what was verified by
+// its digest: whether its authors are still trusted does not matter here.
+func (c *Controller) follows(ctx context.Context, m *wire.Manifest, digest wire.Digest) (wire.Digest, error) {
+	last, err := do(ctx, c, func() (BundleInfo, error) {
+		last := c.newest(m.App)
+		if _, there := c.bundles[digest]; there || m.Version.Compare(last.Version) <= 0 {
+			return BundleInfo{}, nil // it is there, or register says why it cannot be
+		}
+		return last, nil
+	})
+	if err != nil || last.Digest.IsZero() {
+		return wire.Digest{}, err
+	}
+	_, payload, err := c.readPayload(ctx, last.Index)
+	if err != nil {
+		return wire.Digest{}, fmt.Errorf("cannot compare %s %s with %s, the newest published: %w", m.App, m.Version, last.Version, err)
+	}
+	old, err := wire.DecodeManifest(payload)
+	if err != nil {
+		return wire.Digest{}, err
+	}
+	return last.Digest, m.Follows(old)
+}
+
+// register adds a verified bundle to the catalogue that was held against the bundle
+// before. It runs in the loop.
+func (c *Controller) register(info BundleInfo, m *wire.Manifest, before wire.Digest) (BundleInfo, error) {
 	if old, there := c.bundles[info.Digest]; there {
 		return old, nil
 	}
-	if last, ok := c.newest(info.App); ok && info.Version.Compare(last.Version) <= 0 {
+	last := c.newest(info.App)
+	if info.Version.Compare(last.Version) <= 0 {
 		return BundleInfo{}, fmt.Errorf("%w: %s %s is not above %s, the newest published", ErrConflict, info.App, info.Version, last.Version)
+	}
+	if last.Digest != before {
+		return BundleInfo{}, fmt.Errorf("%w: %s %s was published meanwhile, try again", ErrConflict, info.App, last.Version)
 	}
 	w := &write{put: map[string]any{bundleKey(info.Digest): info}}
 	c.audit(w, AuditEntry{By: info.By, Kind: "publish", App: info.App,
@@ -90,14 +124,14 @@ func (c *Controller) register(info BundleInfo, m *wire.Manifest) (BundleInfo, er
 	return info, nil
 }
 
-// newest returns the app's bundle of the highest version.
-func (c *Controller) newest(app wire.App) (best BundleInfo, ok bool) {
+// newest returns the app's bundle of the highest version, the zero one if there is none.
+func (c *Controller) newest(app wire.App) (best BundleInfo) {
 	for _, b := range c.bundles {
-		if b.App == app && (!ok || b.Version.Compare(best.Version) > 0) {
-			best, ok = b, true
+		if b.App == app && b.Version.Compare(best.Version) > 0 {
+			best = b
 		}
 	}
-	return best, ok
+	return best
 }
 
 // readBundle fetches and verifies the manifest behind a pack's index, and says who signed it.

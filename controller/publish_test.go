@@ -118,6 +118,36 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// The limits of the version before bind the next, whatever that one says of itself: it
+// may have been built by a tool that knows of none.
+func TestPublishHoldsTheLimitsBefore(t *testing.T) {
+	f := newFleet(t, spec{regions: one()})
+	d := f.drive()
+	bundle := func(v wire.Version, limits wire.Limits, a string) content {
+		c := site(edge, v, a, "b")
+		c.limits = limits
+		return c
+	}
+	limits, wider := wire.Limits{File: 8, Growth: 2}, wire.Limits{File: 1 << 20}
+	f.publish(d, bundle("1", limits, "12345678"))
+	for _, tt := range []struct {
+		c    content
+		want string
+	}{
+		{bundle("2", wider, "123456789"), "files: a.conf has 9 bytes, limits.file of 1 allows 8"},
+		{bundle("2", wire.Limits{}, "1234567890123456789"), "most in a.conf, limits.growth of 1 allows 2 times as much"},
+	} {
+		_, err := d.Publish(t.Context(), tt.c.pack(t, d.PutBlob, f.author), "op")
+		wantErr(t, tt.want, err, wire.ErrInvalid)
+		if err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("refused with %v, want %q", err, tt.want)
+		}
+	}
+	f.publish(d, bundle("2", wider, "12345678"))
+	f.publish(d, bundle("3", wider, strings.Repeat("x", 100)))
+	f.publish(d, bundle("1", limits, "12345678")) // again, which is free
+}
+
 // v3Digest finds the bundle's digest in an encoded index.
 func v3Digest(t *testing.T, index string) string {
 	t.Helper()

@@ -43,14 +43,6 @@ type Manifest struct {
 	Hooks []string `json:"hooks,omitempty"`
 }
 
-// Limits are what the app's consumers can bear. Zero means the hard limit.
-type Limits struct {
-	Files  int     `json:"files,omitempty"`  // number of files in a region
-	Bytes  int64   `json:"bytes,omitempty"`  // content in a region
-	File   int64   `json:"file,omitempty"`   // content of the largest file
-	Growth float64 `json:"growth,omitempty"` // content against the previous version, 1.5 allows half as much again
-}
-
 // File is a regular file of a release.
 type File struct {
 	Path   string `json:"path"` // relative, slash-separated, clean
@@ -195,10 +187,7 @@ func (m *Manifest) Validate() error {
 			c.fail("floor", "%s is above the bundle's own version %s", m.Floor, m.Version)
 		}
 	}
-	c.that(m.Limits.Files >= 0, "limits.files", "is negative")
-	c.that(m.Limits.Bytes >= 0, "limits.bytes", "is negative")
-	c.that(m.Limits.File >= 0, "limits.file", "is negative")
-	c.that(m.Limits.Growth == 0 || m.Limits.Growth >= 1, "limits.growth", "is %g, want at least 1", m.Limits.Growth)
+	m.Limits.check(c)
 
 	total, bytes := len(m.Files), checkFiles(c, "files", m.Files)
 	sizes := make(map[Digest]int64)
@@ -216,9 +205,9 @@ func (m *Manifest) Validate() error {
 	c.that(total <= MaxFiles, "files", "are %d, at most %d are allowed", total, MaxFiles)
 	c.that(bytes <= MaxBytes, "files", "hold %d bytes, at most %d are allowed", bytes, int64(MaxBytes))
 	if c.err == nil {
-		m.checkLimits(c, "")
+		m.checkRegion(c, "")
 		for _, r := range Keys(m.Overlays) {
-			m.checkLimits(c, r)
+			m.checkRegion(c, r)
 		}
 	}
 	c.that(len(m.Probes) <= 64, "probes", "are %d, at most 64 are allowed", len(m.Probes))
@@ -244,27 +233,19 @@ func (m *Manifest) Validate() error {
 	return c.err
 }
 
-// checkLimits holds the files of region r ("" is a region without an overlay) against
+// checkRegion holds the files of region r ("" is a region without an overlay) against
 // the declared limits and against each other: a file cannot also be a directory.
-func (m *Manifest) checkLimits(c *checker, r Region) {
+func (m *Manifest) checkRegion(c *checker, r Region) {
+	m.within(c, m.Limits, "", r)
 	files := m.For(r)
-	field := "files"
-	if r != "" {
-		field = "overlays." + string(r)
-	}
-	var bytes int64
 	for i, f := range files {
-		bytes += f.Size
-		c.that(m.Limits.File == 0 || f.Size <= m.Limits.File, field, "%s has %d bytes, limits.file allows %d", f.Path, f.Size, m.Limits.File)
 		// Sorted paths put "a/b" after "a" but not always next to it, so look it up.
 		for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
 			if _, found := find(files[:i], dir); found {
-				c.fail(field, "%s is both a file and a directory", dir)
+				c.fail(m.field(r), "%s is both a file and a directory", dir)
 			}
 		}
 	}
-	c.that(m.Limits.Files == 0 || len(files) <= m.Limits.Files, field, "are %d, limits.files allows %d", len(files), m.Limits.Files)
-	c.that(m.Limits.Bytes == 0 || bytes <= m.Limits.Bytes, field, "hold %d bytes, limits.bytes allows %d", bytes, m.Limits.Bytes)
 }
 
 func checkFiles(c *checker, field string, files []File) (bytes int64) {

@@ -41,6 +41,9 @@ type Config struct {
 	// Timeout bounds one run of a server's own command, and a Confirm whose context has no
 	// deadline. Default 30s.
 	Timeout wire.Duration `yaml:"timeout"`
+	// Limits are what the software on this node can bear, whatever a bundle says of itself:
+	// a release beyond them is refused before its content is fetched. Default: none.
+	Limits wire.Limits `yaml:"limits"`
 	// Hooks are the commands a bundle may name.
 	Hooks map[string]Hook `yaml:"hooks"` // name → command
 
@@ -92,6 +95,9 @@ func (c *Config) validate() error {
 	}
 	if err := checkDir(c.Dir); err != nil {
 		return fail("dir", "%v", err)
+	}
+	if err := c.Limits.Check("dataplane of " + string(c.App)); err != nil {
+		return err
 	}
 	for _, name := range wire.Keys(c.Hooks) {
 		if err := wire.CheckToken(name); err != nil {

@@ -69,16 +69,17 @@ func TestCommandOutputIsBounded(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	good := Config{App: "shop", Region: "eu-west", Kind: KindNginx, Dir: "/s", Listen: "127.0.0.1:80", Start: true}
 	for field, change := range map[string]func(*Config){
-		"app":         func(c *Config) { c.App = "S" },
-		"region":      func(c *Config) { c.Region = "" },
-		"kind":        func(c *Config) { c.Kind = "apache" },
-		"dir":         func(c *Config) { c.Dir = "state" },
-		"listen":      func(c *Config) { c.Listen = "127.0.0.1:0" },
-		"url":         func(c *Config) { c.URL = "localhost" },
-		"confirm_url": func(c *Config) { c.ConfirmURL = "ftp://x/" },
-		"pidfile":     func(c *Config) { c.Start = false },
-		"current":     func(c *Config) { c.Kind = KindFiles },
-		"hooks.x":     func(c *Config) { c.Hooks = map[string]Hook{"x": {Argv: []string{"sh"}}} },
+		"app":          func(c *Config) { c.App = "S" },
+		"region":       func(c *Config) { c.Region = "" },
+		"kind":         func(c *Config) { c.Kind = "apache" },
+		"dir":          func(c *Config) { c.Dir = "state" },
+		"listen":       func(c *Config) { c.Listen = "127.0.0.1:0" },
+		"url":          func(c *Config) { c.URL = "localhost" },
+		"confirm_url":  func(c *Config) { c.ConfirmURL = "ftp://x/" },
+		"pidfile":      func(c *Config) { c.Start = false },
+		"current":      func(c *Config) { c.Kind = KindFiles },
+		"limits.bytes": func(c *Config) { c.Limits.Bytes = -1 },
+		"hooks.x":      func(c *Config) { c.Hooks = map[string]Hook{"x": {Argv: []string{"sh"}}} },
 	} {
 		cfg := good
 		change(&cfg)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,21 @@ func (cfg *controllerConfig) validate() error {
 	}
 	if len(cfg.Regions) == 0 {
 		return errors.New("regions: is empty")
+	}
+	// A blank path would be the directory of the file: a controller with a blank state finds
+	// none, and begins a new one.
+	for _, p := range []struct{ field, value string }{
+		{"state", cfg.State}, {"keys", cfg.Keys}, {"tokens", cfg.Tokens}, {"nats.hub", cfg.NATS.Hub},
+	} {
+		if p.value == "" {
+			return fmt.Errorf("%s: is blank; leave it out for the default", p.field)
+		}
+	}
+	if i := slices.Index(cfg.NATS.Servers, ""); i >= 0 {
+		return fmt.Errorf("nats.servers[%d]: is blank", i)
+	}
+	if i := slices.Index(cfg.NATS.Advertise, ""); i >= 0 {
+		return fmt.Errorf("nats.advertise[%d]: is blank", i)
 	}
 	if len(cfg.NATS.Servers) == 0 && (cfg.NATS.Creds != "" || cfg.NATS.Replicas > 1) {
 		return errors.New("nats: creds and replicas need servers")

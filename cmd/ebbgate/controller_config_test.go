@@ -120,3 +120,25 @@ freeze:
 		t.Errorf("windows (-want +got):\n%s", diff)
 	}
 }
+
+func TestBlankFields(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "controller.yaml")
+	for text, want := range map[string]string{
+		`listen: ""`:                      `listen: "" is not host:port`,
+		`state: ""`:                       "state: is blank",
+		`keys: ""`:                        "keys: is blank",
+		`tokens: ""`:                      "tokens: is blank",
+		`nats: {hub: ""}`:                 "nats.hub: is blank",
+		`nats: {servers: [nats://a, ""]}`: "nats.servers[1]: is blank",
+		`nats: {advertise: [""]}`:         "nats.advertise[0]: is blank",
+		"state:\nkeys:\ntokens:\nnats:\n": "", // not there, so the default
+	} {
+		if err := os.WriteFile(path, []byte("regions: {ams: {}}\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := loadControllerConfig(path)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/lab"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
@@ -23,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ebbgate": main})
+	testscript.Main(m, map[string]func(){"ebbgate": main, "inject": inject})
 }
 
 // TestScripts runs the real binary against the real API over a controller in memory.
@@ -37,15 +39,25 @@ func TestMain(m *testing.M) {
 //	fail KIND           makes the controller refuse everything
 //	tamper [FILE [AT]]  changes a byte in the middle of a file, or the audit log
 //
-// Each script has a trusted fleet in trust/ and the tokens of the four roles in tokens/.
+// Each script has a trusted fleet in trust/ and the tokens of the four roles in tokens/. The
+// scripts named outage-… use [outageCmds] instead: they run a fleet of real processes.
 func TestScripts(t *testing.T) {
+	cmds := maps.Clone(outageCmds)
+	maps.Copy(cmds, map[string]func(*testscript.TestScript, bool, []string){
+		"exits": exits, "changes": changes, "film": film, "scene": scene, "fail": fail, "tamper": tamper,
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		Setup:               setup,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "changes": changes, "film": film, "scene": scene, "fail": fail, "tamper": tamper,
+		Cmds:                cmds,
+		// servers: a server that is missing is a failure.
+		Condition: func(cond string) (bool, error) {
+			if cond != "servers" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1", nil
 		},
 	})
 }
@@ -96,6 +108,7 @@ func setup(e *testscript.Env) error {
 	}
 	defer closed.Close()
 	e.Values[fakeKey{}] = fake
+	e.Values[outageKey{}] = &outage{load: make(map[string]*lab.Load)}
 	e.Setenv("EBBGATE_SERVER", "http://"+l.Addr().String())
 	e.Setenv("EBBGATE_TOKEN_FILE", filepath.Join(dir, "operator"))
 	e.Setenv("NOBODY", "http://"+closed.Addr().String())

@@ -19,8 +19,8 @@ var ErrRefused = errors.New("refused")
 
 // Options of [Build].
 type Options struct {
-	// Previous is the bundle this one follows: its version must be lower, and
-	// limits.growth is held against it. Nil: there is none.
+	// Previous is the bundle this one follows: its version must be lower, and its limits
+	// and the growth since bind this one, see [wire.Manifest.Follows]. Nil: there is none.
 	Previous *wire.Manifest
 }
 
@@ -85,7 +85,7 @@ func build(dir string, opt Options) (_ *Source, err error) {
 	s := &Source{Manifest: m, Payload: payload, Digest: wire.DigestOf(payload), root: root, where: w.where}
 	if opt.Previous != nil {
 		if err := follows(m, opt.Previous, s.Digest); err != nil {
-			return nil, err
+			return nil, spec.at(err)
 		}
 	}
 	return s, nil
@@ -210,27 +210,5 @@ func follows(m, old *wire.Manifest, digest wire.Digest) error {
 	if m.Version.Compare(old.Version) <= 0 && wire.DigestOf(payload) != digest {
 		return fmt.Errorf("version %s is not above %s, which is published with other content", m.Version, old.Version)
 	}
-	if m.Limits.Growth == 0 {
-		return nil
-	}
-	regions := append(append([]wire.Region{""}, wire.Keys(m.Overlays)...), wire.Keys(old.Overlays)...)
-	for _, r := range regions {
-		was, is := size(old, r), size(m, r)
-		if was > 0 && float64(is) > m.Limits.Growth*float64(was) {
-			of := "files"
-			if r != "" {
-				of = "region " + string(r)
-			}
-			return fmt.Errorf("%s: content grows from %d to %d bytes, limits.growth allows %g times as much", of, was, is, m.Limits.Growth)
-		}
-	}
-	return nil
-}
-
-// size returns the bytes of a region's files.
-func size(m *wire.Manifest, r wire.Region) (n int64) {
-	for _, f := range m.For(r) {
-		n += f.Size
-	}
-	return n
+	return m.Follows(old)
 }

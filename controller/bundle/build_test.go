@@ -218,8 +218,8 @@ func TestPrevious(t *testing.T) {
 		{"same version, other content", map[string]string{"bundle.yaml": spec("1.2.0"), "files/more": "x"}, "version 1.2.0 is not above 1.2.0"},
 		{"lower version", map[string]string{"bundle.yaml": spec("1.1.9")}, "version 1.1.9 is not above 1.2.0"},
 		{"another app", map[string]string{"bundle.yaml": "app: flags\nversion: 9\n"}, "app flags does not follow app waf"},
-		{"grown everywhere", map[string]string{"bundle.yaml": spec("1.3.0"), "files/more": strings.Repeat("x", 100)}, "files: content grows from 89 to 189 bytes, limits.growth allows 1.5 times"},
-		{"grown in one region", map[string]string{"bundle.yaml": spec("1.3.0"), "overlays/eu-west/more": strings.Repeat("x", 100)}, "region eu-west: content grows"},
+		{"grown everywhere", map[string]string{"bundle.yaml": spec("1.3.0"), "files/more": strings.Repeat("x", 100)}, "files: content grows from 89 to 189 bytes, most in more, limits.growth allows 1.5 times"},
+		{"grown in one region", map[string]string{"bundle.yaml": spec("1.3.0"), "overlays/eu-west/more": strings.Repeat("x", 100)}, "overlays.eu-west: content grows"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := Build(dir(t, waf(tt.files)), Options{Previous: old.Manifest})
