@@ -145,7 +145,7 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	_, err := p.service.Purge(ctx, params)
 	id, err := outcome(answer, err)
 	if err != nil {
-		return cdn.Receipt{}, p.failure(answer, err)
+		return cdn.Receipt{}, p.failure(r.Scope, answer, err)
 	}
 	ids := map[cdn.Selector]string{}
 	for _, s := range r.Selectors {
@@ -232,28 +232,30 @@ func outcome(answer *apihttp.Answer, err error) (string, error) {
 	return "", c
 }
 
-// failure classifies by status first, then by the code of a complaint that
-// came with HTTP 200.
-func (p *Purger) failure(answer *apihttp.Answer, err error) *cdn.Error {
-	said, ok := errors.AsType[*complaint](err)
-	if !ok {
-		message := ""
-		if answer.Status != 0 {
-			message = err.Error()
-		}
-		return apihttp.Failure(p.name, p.token, answer, err, message)
+// failure classifies by the code of a complaint, which may come with HTTP 200,
+// then by status.
+func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
+	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
+	said := apihttp.Said{}
+	if c, ok := errors.AsType[*complaint](err); ok {
+		said = apihttp.Said{Message: c.message, Class: c.class(answer.Status)}
+	} else if answer.Status != 0 {
+		said.Message = err.Error()
 	}
-	e := apihttp.Failure(p.name, p.token, answer, err, said.message)
-	switch said.code {
+	return call.Failure(err, said)
+}
+
+func (c *complaint) class(status int) cdn.Class {
+	switch c.code {
 	case 0:
+		return ""
 	case 7003: // could not route: no such zone
-		e.Class = cdn.NotFound
+		return cdn.NotFound
 	case 9109, 10000: // invalid token, authentication error
-		e.Class = cdn.Auth
-	default:
-		if e.Class == cdn.Unknown {
-			e.Class = cdn.Refused
-		}
+		return cdn.Auth
 	}
-	return e
+	if status/100 == 2 {
+		return cdn.Refused
+	}
+	return ""
 }

@@ -127,7 +127,7 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	}
 	receipt := cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}
 	if err != nil {
-		return receipt, p.failure(answer, err)
+		return receipt, p.failure(r.Scope, answer, err)
 	}
 	return receipt, nil
 }
@@ -192,7 +192,7 @@ func (p *Purger) purgeURL(ctx context.Context, r cdn.Request) (map[cdn.Selector]
 
 // failure prefers the words of the provider. An answer of 200 that could not
 // be understood is Unknown.
-func (p *Purger) failure(answer *apihttp.Answer, err error) *cdn.Error {
+func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
 	message := ""
 	if said, ok := errors.AsType[*api.HTTPError](err); ok {
 		for _, o := range said.Errors {
@@ -201,5 +201,6 @@ func (p *Purger) failure(answer *apihttp.Answer, err error) *cdn.Error {
 	} else if answer.Status != 0 {
 		message = err.Error()
 	}
-	return apihttp.Failure(p.name, p.token, answer, err, message)
+	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
+	return call.Failure(err, apihttp.Said{Message: message})
 }
