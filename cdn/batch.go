@@ -37,14 +37,13 @@ func Purge(ctx context.Context, purger Purger, request Request) (Receipt, error)
 	caps := purger.Capabilities()
 	batches := Batches(caps, request.Selectors)
 	for _, batch := range batches {
-		part := Request{Scope: request.Scope, Selectors: batch, Soft: request.Soft}
-		if err := caps.Validate(part); err != nil {
+		if err := caps.Validate(request.with(batch)); err != nil {
 			return Receipt{}, &Error{Provider: purger.Name(), Class: Refused, Message: err.Error(), Err: err}
 		}
 	}
 	total := Receipt{IDs: map[Selector]string{}}
 	for _, batch := range batches {
-		receipt, err := purger.Purge(ctx, Request{Scope: request.Scope, Selectors: batch, Soft: request.Soft})
+		receipt, err := purger.Purge(ctx, request.with(batch))
 		maps.Copy(total.IDs, receipt.IDs)
 		if receipt.AcceptedAt.After(total.AcceptedAt) {
 			total.AcceptedAt = receipt.AcceptedAt
@@ -54,4 +53,9 @@ func Purge(ctx context.Context, purger Purger, request Request) (Receipt, error)
 		}
 	}
 	return total, nil
+}
+
+func (r Request) with(selectors []Selector) Request {
+	r.Selectors = selectors
+	return r
 }

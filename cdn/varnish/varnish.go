@@ -100,26 +100,18 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
 }
 
-var regionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
-
 // Fence makes every instance of the group refuse to store responses whose
 // X-Ebbgate-Gen names this region with a lower epoch. The fence is lost with
 // the cache itself, when varnishd restarts.
 func (p *Purger) Fence(ctx context.Context, scope, region string, epoch uint64) error {
-	if !regionName.MatchString(region) {
-		return p.refused(fmt.Errorf("region %.80q must be 1 to 64 of [a-z0-9-]", region))
-	}
-	if epoch > maxEpoch {
-		return p.refused(fmt.Errorf("epoch %d is above %d", epoch, uint64(maxEpoch)))
+	if err := cdn.ValidateFence(scope, region, epoch); err != nil {
+		return p.refused(err)
 	}
 	return p.everywhere(ctx, scope, "FENCE", http.Header{
 		"Ebbgate-Region": {region},
 		"Ebbgate-Epoch":  {strconv.FormatUint(epoch, 10)},
 	})
 }
-
-// maxEpoch is what std.integer of Varnish can read (15 digits).
-const maxEpoch = 999_999_999_999_999
 
 func (p *Purger) refused(err error) *cdn.Error {
 	return &cdn.Error{Provider: p.name, Class: cdn.Refused, Message: err.Error(), Err: err}
