@@ -20,6 +20,10 @@ type Subject struct {
 	// still served from the cache, and must not fill the cache.
 	Put func(t *testing.T, url string, tags ...string)
 	Has func(t *testing.T, url string) bool
+	// Keeps has a cache of the scope fetch a response whose X-Ebbgate-Gen is gen,
+	// none if that is empty, and reports whether the cache kept it. Required if
+	// the Purger is a Fencer.
+	Keeps func(t *testing.T, gen string) bool
 	// Calls counts the requests that reached the provider.
 	Calls func() int
 }
@@ -37,6 +41,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Subject) {
 	t.Run("cancelled", func(t *testing.T) { cancelled(t, fresh(t)) })
 	t.Run("unknown scope", func(t *testing.T) { unknownScope(t, fresh(t)) })
 	t.Run("concurrent", func(t *testing.T) { concurrent(t, fresh(t)) })
+	t.Run("fence", func(t *testing.T) { fence(t, fresh) })
 }
 
 func capabilities(t *testing.T, s Subject) {
