@@ -20,6 +20,9 @@ type Purge struct {
 	Scope     string // service, zone or distribution; empty for a Fastly URL purge
 	Selectors []cdn.Selector
 	Soft      bool
+
+	Environment string              // Cloudflare: the environment of the zone, if it was narrowed to one
+	Variants    []map[string]string // Cloudflare, of URLs: headers of each selector; nil for one without
 }
 
 // Fault changes the treatment of one request. The zero value changes nothing.
