@@ -33,7 +33,10 @@ func purge(t *testing.T, p *Purger, soft bool, selectors ...string) error {
 		}
 		r.Selectors = append(r.Selectors, s)
 	}
-	_, err := p.Purge(t.Context(), r)
+	receipt, err := p.Purge(t.Context(), r)
+	if err != nil && len(receipt.IDs) != 0 { // nothing is accepted unless everywhere
+		t.Errorf("receipt %v with %v", receipt.IDs, err)
+	}
 	return err
 }
 
