@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -103,12 +104,10 @@ func echo(status int, contentType string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		var came strings.Builder
-		for name, values := range r.Header {
-			for _, v := range values {
-				fmt.Fprintf(&came, "%s %s ", name, v)
-			}
+		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+			fmt.Fprintf(&came, "%s %s ", name, strings.Join(r.Header[name], " "))
 		}
-		all := strings.NewReplacer(`"`, "", "<", "", ">", "", "&", "", "\\", "").Replace(came.String() + canary + " " + string(body))
+		all := strings.NewReplacer(`"`, "", "<", "", ">", "", "&", "", "\\", "").Replace(canary + " " + came.String() + string(body))
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("X-Echo", all)
 		w.Header().Set("Location", "/elsewhere")

@@ -104,7 +104,7 @@ func (p *Purger) held(ctx context.Context, i item) (wait time.Duration, done boo
 	}
 	epoch, err := strconv.ParseUint(*found.ItemValue, 10, 64)
 	if err != nil {
-		return 0, false, &cdn.Error{Provider: p.name, Class: cdn.Refused, Message: fmt.Sprintf("dictionary item %s holds %.40q, not an epoch", i.key, *found.ItemValue)}
+		return 0, false, &cdn.Error{Provider: p.name, Class: cdn.Refused, Message: fmt.Sprintf("dictionary item %s holds %.40q, not an epoch", i.key, apihttp.Redact(*found.ItemValue, p.token))}
 	}
 	if epoch < i.epoch {
 		return 0, false, nil
