@@ -41,8 +41,8 @@ type Purger interface {
 // older than a generation. Raise the fence before the purge: a response that
 // was on its way during the purge is then not kept.
 type Fencer interface {
-	// Fence returns when every cache of the scope refuses responses of region
-	// below epoch; where a change takes time to spread, it waits that long,
+	// Fence returns when every cache of the scope refuses responses of region,
+	// the name before the epoch in their generation, below epoch; where a change takes time to spread, it waits that long,
 	// bounded by ctx. A fence is never lowered, and raising it again is
 	// harmless. Errors are *Error; one that wraps ErrNoFence means that this
 	// scope was configured without.
@@ -57,13 +57,17 @@ var ErrNoFence = errors.New("no fence is configured")
 // an integer.
 const MaxEpoch = 999_999_999_999_999
 
+// maxFence is two names of 63 characters and the dot between them: a fence may be one
+// app's in a region, "waf.eu-west".
+const maxFence = 127
+
 // ValidateFence checks what a fence is about. Only what passes may be sent.
 func ValidateFence(scope, region string, epoch uint64) error {
 	if err := validScope(scope); err != nil {
 		return err
 	}
-	if _, _, err := ParseGen(fmt.Sprintf("%s-%d", region, epoch)); err != nil || len(region) > 64 || strings.Trim(region, "-") != region {
-		return fmt.Errorf("region %.80q must be 1 to 64 of [a-z0-9-], no - at either end", region)
+	if _, _, err := ParseGen(fmt.Sprintf("%s-%d", region, epoch)); err != nil || len(region) > maxFence || strings.Trim(region, "-.") != region {
+		return fmt.Errorf("region %.80q must be 1 to %d of [a-z0-9.-], no - or . at either end", region, maxFence)
 	}
 	if epoch > MaxEpoch {
 		return fmt.Errorf("epoch %d is above %d", epoch, uint64(MaxEpoch))
@@ -88,6 +92,8 @@ type Receipt struct {
 	// purge id, empty where it gives none.
 	IDs        map[Selector]string // selector → purge id
 	AcceptedAt time.Time           // when the answer came
+
+	skipped string // of a fence: why there was nothing to do
 }
 
 // Capabilities describes what a Purger can do. Kinds that are absent cannot

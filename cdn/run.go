@@ -214,13 +214,40 @@ func (o *Outbox) attempt(ctx context.Context, batch []Entry) error {
 	selectors = Coalesce(selectors)
 	item := sent[0].Item
 	purger := o.purgers[item.Provider]
-	receipt, failure := purger.Purge(ctx, Request{
-		Scope: item.Scope, Selectors: selectors, Soft: item.Soft, ID: intention(sent),
-	})
+	var receipt Receipt
+	var failure error
+	if item.Selector.Kind == Fence {
+		receipt, failure = raise(ctx, purger, item)
+	} else {
+		receipt, failure = purger.Purge(ctx, Request{
+			Scope: item.Scope, Selectors: selectors, Soft: item.Soft, ID: intention(sent),
+		})
+	}
 	if failure != nil && ctx.Err() != nil && len(receipt.IDs) == 0 {
 		return nil // stays sent, and is sent again by the next Run
 	}
 	return o.settle(sent, receipt, failure, len(selectors))
+}
+
+// raise raises the fence that the item is about. A scope without one is passed over: the
+// purges that follow are all there is.
+func raise(ctx context.Context, p Purger, item Item) (Receipt, error) {
+	fencer, can := p.(Fencer)
+	if !can { // the configuration has changed since
+		return skipped(item), nil
+	}
+	err := fencer.Fence(ctx, item.Scope, item.Selector.Value, item.Epoch)
+	if errors.Is(err, ErrNoFence) {
+		return skipped(item), nil
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{IDs: map[Selector]string{item.Selector: ""}, AcceptedAt: time.Now()}, nil
+}
+
+func skipped(item Item) Receipt {
+	return Receipt{IDs: map[Selector]string{item.Selector: ""}, skipped: ErrNoFence.Error()}
 }
 
 // intention is the same whenever the same entries travel together, after a crash
@@ -265,7 +292,7 @@ func (o *Outbox) settle(sent []Entry, receipt Receipt, failure error, n int) err
 			continue // cancelled during the call
 		}
 		if id, ok := receipt.IDs[e.Item.Selector]; ok {
-			e.State, e.PurgeID, e.AcceptedAt, e.LastError = StateAccepted, id, receipt.AcceptedAt, ""
+			e.State, e.PurgeID, e.AcceptedAt, e.LastError, e.Skipped = StateAccepted, id, receipt.AcceptedAt, "", receipt.skipped
 			if e.AcceptedAt.IsZero() {
 				e.AcceptedAt = now
 			}

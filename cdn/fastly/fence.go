@@ -25,7 +25,7 @@ var _ cdn.Fencer = (*Purger)(nil)
 // called ebbgate there:
 //
 //	sub vcl_fetch {
-//	  if (beresp.http.X-Ebbgate-Gen ~ "^([a-z0-9-]+)-([0-9]{1,15})$" &&
+//	  if (beresp.http.X-Ebbgate-Gen ~ "^([a-z0-9.-]+)-([0-9]{1,15})$" &&
 //	      std.atoi(re.group.2) < std.atoi(table.lookup(ebbgate, "mingen-" re.group.1, "0"))) {
 //	    set beresp.ttl = 0s;
 //	    set beresp.cacheable = false;

@@ -142,6 +142,7 @@ func (w *world) plan() rollout.Plan {
 		Soak:           seconds(rnd.IntN(40)),
 		Deadline:       seconds(80 + rnd.IntN(100)),
 		ApproveWithin:  seconds(3600),
+		OnPurgeFailure: []rollout.OnFailure{rollout.HoldOnly, rollout.HoldOnly, rollout.RevertWave}[rnd.IntN(3)],
 		OnFailure:      []rollout.OnFailure{rollout.RevertWave, rollout.RevertWave, rollout.RevertAll, rollout.HoldOnly}[rnd.IntN(4)],
 	}
 	regions := append([]wire.Region(nil), w.regions...)
