@@ -120,6 +120,22 @@ func TestBarrierOrder(t *testing.T) {
 		t.Errorf("%d fences, %d skipped, %d still to be sent, want 3, 1 and 2", fences, skipped, waiting)
 	}
 
+	v, err := d.App(t.Context(), edge)
+	must(t, err)
+	var told []string
+	for _, b := range v.Barriers {
+		told = append(told, fmt.Sprintf("%d %s/%s fence %q purge %q again %q of %d", b.Tier, b.Provider, b.Scope, b.Fence, b.First, b.Second, b.Selectors))
+	}
+	if diff := cmp.Diff([]string{
+		`0 shield/s fence "accepted" purge "verified" again "verified" of 1`,
+		`1 near/bare fence "accepted" purge "verified" again "verified" of 1`,
+		`1 near/s fence "accepted" purge "verified" again "verified" of 1`,
+		`1 gone/s fence "" purge "intended" again "intended" of 1`,
+		`2 far/s fence "" purge "verified" again "verified" of 1`,
+	}, told); diff != "" {
+		t.Errorf("barriers (-want +got):\n%s", diff)
+	}
+
 	// The way back has an epoch, and so a fence, of its own.
 	before = len(tp.since(0))
 	_, err = d.Command(t.Context(), edge, "undo", "op")
