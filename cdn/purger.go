@@ -101,6 +101,7 @@ type Receipt struct {
 type Capabilities struct {
 	Kinds     map[Kind]Limits  // kind → limits
 	Buckets   map[string]Quota // name used in Limits.Bucket → quota shared by those kinds
+	Spread    time.Duration    // until a fence that was raised stands everywhere; 0: at once, or none is configured
 	KeyForbid string           // characters this provider reads as separators, besides space
 }
 

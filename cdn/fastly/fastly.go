@@ -108,6 +108,9 @@ func New(c Config) (*Purger, error) {
 	client.HTTPClient = apihttp.Client(c.Timeout)
 	client.DebugMode = false
 	caps := capabilities()
+	if len(c.Fences) > 0 {
+		caps.Spread = c.Spread
+	}
 	return &Purger{
 		name: c.Name, token: c.Token, client: client, caps: caps, limiter: cdn.NewLimiter(caps),
 		fences: maps.Clone(c.Fences), spread: c.Spread, fencing: make(chan struct{}, 1),
