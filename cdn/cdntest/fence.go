@@ -48,6 +48,7 @@ func neverLowers(t *testing.T, s Subject) {
 	}
 	wg.Wait()
 	raise(t, s, "eu-west", 4) // late
+	raise(t, s, "waf.eu-west", 99) // of one app: another name
 	if s.Keeps(t, "eu-west-16") || !s.Keeps(t, "eu-west-17") {
 		t.Error("the highest of the fences does not hold")
 	}
@@ -56,7 +57,7 @@ func neverLowers(t *testing.T, s Subject) {
 func refusesFences(t *testing.T, s Subject) {
 	f := s.Purger.(cdn.Fencer)
 	before := s.Calls()
-	for _, region := range []string{"", "EU", "a b", "-a", "a-", "a\nb", strings.Repeat("a", 65)} {
+	for _, region := range []string{"", "EU", "a b", "-a", "a-", "a\nb", ".a", "a.", strings.Repeat("a", 128)} {
 		wantClass(t, s, f.Fence(t.Context(), s.Scope, region, 1), cdn.Refused)
 	}
 	wantClass(t, s, f.Fence(t.Context(), s.Scope, "eu", cdn.MaxEpoch+1), cdn.Refused)
