@@ -33,6 +33,15 @@ type BarrierView struct {
 
 // barriers returns the barriers of an app's regions, by region and tier.
 func (c *Controller) barriers(app wire.App, s rollout.State) []BarrierView {
+	type place struct {
+		region, provider, scope string
+		epoch                   uint64
+	}
+	purges := make(map[place][]cdn.Entry)
+	for _, e := range c.outbox.List(cdn.Filter{App: string(app)}) {
+		at := place{e.Item.Region, e.Item.Provider, e.Item.Scope, e.Item.Epoch}
+		purges[at] = append(purges[at], e)
+	}
 	var all []BarrierView
 	for _, r := range wire.Keys(s.Regions) {
 		p := s.Regions[r].Purge
@@ -42,9 +51,8 @@ func (c *Controller) barriers(app wire.App, s rollout.State) []BarrierView {
 		targets := slices.Clone(c.cfg.Regions[r].CDN)
 		slices.SortStableFunc(targets, func(a, b CDNTarget) int { return cmp.Compare(a.Tier, b.Tier) })
 		for _, t := range targets {
-			entries := c.outbox.List(cdn.Filter{Provider: t.Provider, Scope: t.Scope, App: string(app), Region: string(r), Epoch: uint64(p.Epoch)})
 			v := BarrierView{Region: r, Provider: t.Provider, Scope: t.Scope, Tier: t.Tier, Optional: t.Optional, Epoch: p.Epoch}
-			for _, e := range entries {
+			for _, e := range purges[place{string(r), t.Provider, t.Scope, uint64(p.Epoch)}] {
 				v.take(e, p.Round)
 			}
 			all = append(all, v)
