@@ -2,7 +2,7 @@
 # with 7.1. (A Varnish that only caches what data planes answer needs none of this, but
 # ../varnish/ebbgate.vcl.)
 #
-# In the bundle as site.vcl.ebbgate. The agent fills in what stands between @ and @, and the
+# In the bundle as varnish.vcl.ebbgate. The agent fills in what stands between @ and @, and the
 # hook reload-varnish loads the result. Files of the release: include "@release@/...";
 
 vcl 4.1;
@@ -16,14 +16,14 @@ sub ebbgate_tags {
     set beresp.http.X-Ebbgate-Release = "@release-id@";
     set beresp.http.X-Ebbgate-Gen = "@generation@";
 
-    # Tags of the server behind this one stay, behind ours. Those of ours that are here
-    # already came with a 304, from the stored answer that it confirms.
+    # Tags of the server behind this one stay, behind ours. A 304 brings back those of the
+    # stored answer that it confirms: everything up to our generation is from here.
     std.collect(beresp.http.Surrogate-Key, " ");
-    set beresp.http.Surrogate-Key = "@tags@ " + regsuball(beresp.http.Surrogate-Key,
-        "bundle:[^ ]+ region:@region@ gen:@app@\.@region@-[0-9]+ ?", "");
+    set beresp.http.Surrogate-Key = "@tags@ " +
+        regsub(beresp.http.Surrogate-Key, "^.*gen:@app@\.@region@-[0-9]+ ?", "");
     std.collect(beresp.http.Cache-Tag, ",");
-    set beresp.http.Cache-Tag = "@cache-tags@," + regsuball(beresp.http.Cache-Tag,
-        "bundle:[^,]+,region:@region@,gen:@app@\.@region@-[0-9]+,?", "");
+    set beresp.http.Cache-Tag = "@cache-tags@," +
+        regsub(beresp.http.Cache-Tag, "^.*gen:@app@\.@region@-[0-9]+,?", "");
     set beresp.http.Surrogate-Key = regsub(beresp.http.Surrogate-Key, " +$", "");
     set beresp.http.Cache-Tag = regsub(beresp.http.Cache-Tag, ",+$", "");
 }
