@@ -19,7 +19,10 @@ import (
 // eachServer runs f on every snippet.
 func eachServer(t *testing.T, f func(t *testing.T, s *site)) {
 	for _, name := range wire.Keys(servers) {
-		t.Run(name, func(t *testing.T) { f(t, newSite(t, name)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, newSite(t, name))
+		})
 	}
 }
 

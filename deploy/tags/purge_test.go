@@ -198,6 +198,7 @@ func TestKeyOfOneOwnInATemplate(t *testing.T) {
 	}
 	for _, name := range reloaded {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, name)
 			s.edit = func(snippet string) string { return strings.ReplaceAll(snippet, "@tags@", own) }
 			r := s.release(16, "1.4.0")

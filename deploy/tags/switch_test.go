@@ -88,6 +88,7 @@ func TestHeadersFollowTheRelease(t *testing.T) {
 func TestContentThroughALinkMixes(t *testing.T) {
 	for _, name := range []string{"nginx", "caddy"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, name)
 			current := s.release(9, "9")
 			s.edit = func(snippet string) string { return strings.ReplaceAll(snippet, "@release@", s.cfg.Current) }
@@ -138,15 +139,22 @@ func TestKeptConnectionsLetGoOfTheOldRelease(t *testing.T) {
 		}
 		two := s.release(2, "1.4.1")
 		s.activate(two)
-		conn.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
-		if _, err := in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return // closed
-		}
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if h, err := ask(); err == nil {
-			if err := shows(h, two); err != nil {
-				t.Error(err)
+		if s.replaced {
+			begin := time.Now()
+			conn.SetReadDeadline(begin.Add(10 * time.Second)) // of a second or so, on a machine that is busy
+			_, err := in.Peek(1)
+			t.Logf("let go after %s: %v", time.Since(begin), err)
+			if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the connection is still kept: %v", err)
 			}
+			return
+		}
+		h, err := ask()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shows(h, two); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -155,6 +163,7 @@ func TestKeptConnectionsLetGoOfTheOldRelease(t *testing.T) {
 func TestReloadThatDoesNothingIsNotConfirmed(t *testing.T) {
 	for _, name := range reloaded {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, name)
 			s.activate(s.release(1, "1.4.0"))
 			two := s.release(2, "1.4.1")
@@ -172,6 +181,7 @@ func TestReloadThatDoesNothingIsNotConfirmed(t *testing.T) {
 func TestRefusedTemplateLeavesTheOldRelease(t *testing.T) {
 	for _, name := range reloaded {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, name)
 			one := s.release(1, "1.4.0")
 			s.activate(one)
@@ -195,7 +205,7 @@ func TestRefusedTemplateLeavesTheOldRelease(t *testing.T) {
 func (s *site) mustNotConfirm(r dataplane.Release, shown string) {
 	s.t.Helper()
 	cfg := s.cfg
-	cfg.Timeout = wire.Duration(500e6)
+	cfg.Timeout = wire.Duration(2 * time.Second)
 	plane, err := dataplane.New(cfg)
 	if err != nil {
 		s.t.Fatal(err)
