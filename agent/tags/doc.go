@@ -10,7 +10,5 @@
 // sets the headers from what it saw, and hands the same to the program as [Of]: content is
 // opened below [Active.Dir], which never changes.
 //
-// # Why our tags come first
-//
-// Providers cut a list of tags that is too long at its end.
+// Decisions are in DESIGN.md.
 package tags
