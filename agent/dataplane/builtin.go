@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/ebbgate/ebbgate/agent/tags"
 )
 
 const (
@@ -141,7 +143,7 @@ func (b *builtin) Confirm(ctx context.Context, r Release) (string, error) {
 	ctx, cancel := withDeadline(ctx, b.cfg.Timeout.Std())
 	defer cancel()
 	// The switch is behind us: a wrong answer does not become right by waiting.
-	return readback{b.url + IdentityPath, identityShows, func() error { return errors.New("nothing is on its way") }}.confirm(ctx, r)
+	return readback{b.url + tags.IdentityPath, identityShows, func() error { return errors.New("nothing is on its way") }}.confirm(ctx, r)
 }
 
 func (b *builtin) Check(ctx context.Context, r Release) error { return check(ctx, b.url, r) }

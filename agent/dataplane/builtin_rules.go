@@ -7,6 +7,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -49,7 +50,7 @@ func parseBuiltinRules(data []byte) (*builtinRules, error) {
 		switch {
 		case !strings.HasPrefix(p.Path, "/"):
 			return fail(at+".path", "%q is not an absolute path", p.Path)
-		case p.Path == IdentityPath:
+		case p.Path == tags.IdentityPath:
 			return fail(at+".path", "%s is the agent's own", p.Path)
 		case seen[p.Path]:
 			return fail(at+".path", "%q appears twice", p.Path)
@@ -96,7 +97,7 @@ func (b *builtinRules) keys(path string, g wire.Generation) []string {
 
 func ownHeader(name string) bool {
 	switch http.CanonicalHeaderKey(name) {
-	case HeaderRelease, HeaderGeneration, "Surrogate-Key", "Cache-Tag", "Content-Length", "Transfer-Encoding", "Connection":
+	case tags.HeaderRelease, tags.HeaderGeneration, tags.HeaderKeys, tags.HeaderCacheTag, "Content-Length", "Transfer-Encoding", "Connection":
 		return true
 	}
 	return false

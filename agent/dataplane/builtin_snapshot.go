@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -27,7 +28,7 @@ type snapshot struct {
 	files    map[string]file            // URL path → file
 	answers  map[string]builtinResponse // URL path → fixed answer
 	rules    *builtinRules
-	identity []byte
+	identity tags.Identity
 	// users counts the requests that use the snapshot, and one more while a driver holds
 	// it; at zero the directory is let go, so that an old release can be removed.
 	users atomic.Int64
@@ -46,7 +47,7 @@ func newSnapshot(ctx context.Context, r Release) (*snapshot, error) {
 		return nil, err
 	}
 	s := &snapshot{
-		release: r, root: root, identity: r.Identity().json(), rules: new(builtinRules),
+		release: r, root: root, identity: r.Identity(), rules: new(builtinRules),
 		files: make(map[string]file), answers: make(map[string]builtinResponse),
 	}
 	s.users.Store(1)
@@ -131,16 +132,15 @@ func (s *snapshot) done() {
 // ServeHTTP answers a request from this release alone.
 func (s *snapshot) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	url := req.URL.Path
-	tags := append(s.release.tags(), s.rules.keys(url, s.release.Generation())...)
 	h := w.Header()
-	h.Set(HeaderRelease, s.release.ID())
-	h.Set(HeaderGeneration, s.release.Generation().String())
-	h.Set("Surrogate-Key", strings.Join(tags, " "))
-	h.Set("Cache-Tag", strings.Join(tags, ","))
-	if url == IdentityPath {
+	keys := s.rules.keys(url, s.release.Generation())
+	h.Set(tags.HeaderKeys, strings.Join(keys, " "))
+	h.Set(tags.HeaderCacheTag, strings.Join(keys, ","))
+	s.identity.Show(h)
+	if url == tags.IdentityPath {
 		h.Set("Content-Type", "application/json")
 		h.Set("Cache-Control", "no-store")
-		w.Write(s.identity)
+		w.Write(s.identity.JSON())
 		return
 	}
 	if a, found := s.answers[url]; found {

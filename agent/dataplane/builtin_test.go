@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -61,7 +62,7 @@ func TestBuiltinAnswers(t *testing.T) {
 	if got := a.header.Get("Last-Modified"); got != "" {
 		t.Errorf("Last-Modified %q", got)
 	}
-	if a, err = get(t.Context(), d.Traits().URL+IdentityPath, ""); err != nil || a.header.Get("Cache-Control") != "no-store" {
+	if a, err = get(t.Context(), d.Traits().URL+tags.IdentityPath, ""); err != nil || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("the identity can be cached: %v, %v", a.header, err)
 	}
 	res, err := http.Post(d.Traits().URL+"/page", "text/plain", nil)

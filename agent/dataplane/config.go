@@ -47,7 +47,8 @@ type Config struct {
 	// Hooks are the commands a bundle may name.
 	Hooks map[string]Hook `yaml:"hooks"` // name → command
 
-	// ConfirmURL, of files, is asked for the header X-Ebbgate-Release. Default: not asked.
+	// ConfirmURL, of files, is asked for the header X-Ebbgate-Release, or for all of the
+	// identity if its path ends in /.well-known/ebbgate. Default: not asked.
 	ConfirmURL string `yaml:"confirm_url"`
 
 	// Binary, of nginx, is the program. Default "nginx" from PATH.

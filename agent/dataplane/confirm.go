@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -69,20 +70,21 @@ func identityShows(ctx context.Context, url string, r Release) error {
 	if a.status != http.StatusOK {
 		return fmt.Errorf("%s: answered %d, want 200", url, a.status)
 	}
-	var got Identity
-	if err := wire.DecodeJSON(IdentityPath, maxBody, a.body, &got); err != nil {
+	var got tags.Identity
+	if err := wire.DecodeJSON(tags.IdentityPath, maxBody, a.body, &got); err != nil {
 		return fmt.Errorf("%s: %w", url, err)
 	}
 	if want := r.Identity(); got != want {
-		return fmt.Errorf("%s serves %s of %s in %s, want %s of %s in %s", url,
-			quote(got.Release), quote(string(got.App)), quote(string(got.Region)), want.Release, want.App, want.Region)
+		return fmt.Errorf("%s serves %s of %s in %s, generation %s, want %s of %s in %s, generation %s", url,
+			quote(got.Release), quote(string(got.App)), quote(string(got.Region)), quote(got.Generation),
+			want.Release, want.App, want.Region, want.Generation)
 	}
 	return showsHeaders(a.header, r)
 }
 
 // showsHeaders holds the headers of an answer against r.
 func showsHeaders(h http.Header, r Release) error {
-	for _, want := range [][2]string{{HeaderRelease, r.ID()}, {HeaderGeneration, r.Generation().String()}} {
+	for _, want := range [][2]string{{tags.HeaderRelease, r.ID()}, {tags.HeaderGeneration, r.Generation().String()}} {
 		if got := h.Values(want[0]); len(got) != 1 || got[0] != want[1] {
 			return fmt.Errorf("header %s is %.200q, want %s", want[0], got, want[1])
 		}

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,8 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -19,19 +22,15 @@ import (
 // without it has to be named by the whole digest.
 const ManifestFile = ".ebbgate-manifest.json"
 
-// ActiveFile is the file in the state directory of a files driver that holds the
-// [Identity] of what has been activated, for the software and its hooks to show.
-const ActiveFile = "active.json"
-
 // files serves software that has no driver and reads the release directory by itself:
-// a switch is the `current` link, and then the hooks.
+// a switch is the `current` link, what is written for this node, and then the hooks.
 type files struct {
 	cfg Config
-	mu  sync.Mutex // one Activate at a time: active.json and the hooks belong together
+	mu  sync.Mutex // one Activate at a time: what is written and the hooks belong together
 }
 
 func newFiles(cfg Config) (*files, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, LiveDir), 0o755); err != nil {
 		return nil, fmt.Errorf("dataplane of %s: %w", cfg.App, err)
 	}
 	return &files{cfg: cfg}, nil
@@ -48,12 +47,16 @@ func (f *files) Validate(_ context.Context, r Release) error {
 	if len(r.Probes) > 0 && f.cfg.URL == "" {
 		return errors.New("the bundle has probes, and this node's configuration no url to send them to")
 	}
-	return checkManifest(r)
+	if err := checkManifest(r); err != nil {
+		return err
+	}
+	_, err := f.render(r)
+	return err
 }
 
 func (f *files) Arm(context.Context, Release) error { return nil }
 
-// Activate writes active.json and runs the hooks.
+// Activate writes what is this node's and runs the hooks.
 func (f *files) Activate(ctx context.Context, r Release) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,14 +66,24 @@ func (f *files) Activate(ctx context.Context, r Release) error {
 	if err := f.linked(r); err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(f.cfg.Dir, ActiveFile), r.Identity().json()); err != nil {
+	written, err := f.render(r)
+	if err != nil {
+		return err
+	}
+	for _, path := range wire.Keys(written) {
+		if err := writeFile(path, written[path]); err != nil {
+			return err
+		}
+	}
+	if err := f.sweep(written); err != nil {
 		return err
 	}
 	return f.cfg.runHooks(ctx, r)
 }
 
-// Confirm reads back the link, which bundle is behind it, active.json, and if the
-// configuration has a confirm_url, the header X-Ebbgate-Release.
+// Confirm reads back the link, which bundle is behind it, what Activate has written, and
+// if the configuration has a confirm_url, what the software shows there: all of
+// [tags.Identity] at [tags.IdentityPath], elsewhere the header X-Ebbgate-Release.
 func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
 	if err := f.linked(r); err != nil {
 		return "", err
@@ -78,16 +91,18 @@ func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
 	if err := checkManifest(r); err != nil {
 		return "", err
 	}
-	data, err := readCapped(filepath.Join(f.cfg.Dir, ActiveFile), maxBody)
+	written, err := f.render(r)
 	if err != nil {
 		return "", err
 	}
-	var got Identity
-	if err := wire.DecodeJSON(ActiveFile, maxBody, data, &got); err != nil {
-		return "", err
-	}
-	if want := r.Identity(); got != want {
-		return "", fmt.Errorf("%s names %s, want %s", ActiveFile, quote(got.Release), want.Release)
+	for _, path := range wire.Keys(written) {
+		got, err := readCapped(path, int64(len(written[path])))
+		if err != nil {
+			return "", err
+		}
+		if !bytes.Equal(got, written[path]) {
+			return "", fmt.Errorf("%s is not what it has to be for %s", path, r.ID())
+		}
 	}
 	evidence := fmt.Sprintf("%s leads to %s, which is bundle %s", f.cfg.Current, r.Dir, r.Digest.Short())
 	if f.cfg.ConfirmURL == "" {
@@ -95,7 +110,11 @@ func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
 	}
 	ctx, cancel := withDeadline(ctx, f.cfg.Timeout.Std())
 	defer cancel()
-	shown, err := readback{url: f.cfg.ConfirmURL, shows: headerShows}.confirm(ctx, r)
+	shows := headerShows
+	if strings.HasSuffix(f.cfg.ConfirmURL, tags.IdentityPath) {
+		shows = identityShows
+	}
+	shown, err := readback{url: f.cfg.ConfirmURL, shows: shows}.confirm(ctx, r)
 	if err != nil {
 		return "", err
 	}
@@ -109,8 +128,8 @@ func headerShows(ctx context.Context, url string, r Release) error {
 	if err != nil {
 		return err
 	}
-	if got := a.header.Get(HeaderRelease); got != r.ID() {
-		return fmt.Errorf("%s: header %s is %s, want %s", url, HeaderRelease, quote(got), r.ID())
+	if got := a.header.Get(tags.HeaderRelease); got != r.ID() {
+		return fmt.Errorf("%s: header %s is %s, want %s", url, tags.HeaderRelease, quote(got), r.ID())
 	}
 	return nil
 }

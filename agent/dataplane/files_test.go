@@ -8,13 +8,17 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/agent/tags"
 )
 
 func TestFilesConfirmReadsEachTraceBack(t *testing.T) {
 	var shown atomic.Value
 	shown.Store("")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(HeaderRelease, shown.Load().(string))
+		w.Header().Set(tags.HeaderRelease, shown.Load().(string))
 	}))
 	defer srv.Close()
 	for name, tt := range map[string]struct {
@@ -34,16 +38,29 @@ func TestFilesConfirmReadsEachTraceBack(t *testing.T) {
 			}
 		}, "is not named"},
 		"epoch": {func(t *testing.T, p *plane, r Release) {
-			r.Epoch--
-			mustWrite(t, filepath.Join(p.cfg.Dir, ActiveFile), string(r.Identity().json()))
+			older := r
+			older.Epoch--
+			written := p.written(t, older)
+			path := filepath.Join(p.cfg.Dir, ActiveFile)
+			mustWrite(t, path, string(written[path]))
 		}, ActiveFile},
-		"software": {func(*testing.T, *plane, Release) { shown.Store("1.0-old@1") }, HeaderRelease},
+		"template": {func(t *testing.T, p *plane, _ Release) {
+			mustWrite(t, filepath.Join(p.cfg.Dir, LiveDir, "app.conf"), "edited by hand")
+		}, "app.conf is not what it has to be"},
+		"no template": {func(t *testing.T, p *plane, _ Release) {
+			if err := os.Remove(filepath.Join(p.cfg.Dir, LiveDir, "app.conf")); err != nil {
+				t.Fatal(err)
+			}
+		}, "app.conf"},
+		"software": {func(*testing.T, *plane, Release) { shown.Store("1.0-old@1") }, tags.HeaderRelease},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlane(t, KindFiles)
 			p.cfg.ConfirmURL = srv.URL
 			d := p.open(t)
-			r := p.release(t, 7, p.good("seven"))
+			files := p.good("seven")
+			files["app.conf.ebbgate"] = "generation @generation@\n"
+			r := p.release(t, 7, files)
 			shown.Store(r.ID())
 			p.switchTo(t, d, r)
 			tt.breakIt(t, p, r)
@@ -56,6 +73,106 @@ func TestFilesConfirmReadsEachTraceBack(t *testing.T) {
 				t.Errorf("error %q does not hold %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// written is what the driver has to write for r.
+func (p *plane) written(t *testing.T, r Release) map[string][]byte {
+	t.Helper()
+	written, err := (&files{cfg: p.cfg}).render(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written
+}
+
+// Whatever a template has placeholders for changes in one rename, together with the path
+// of the content.
+func TestFilesFillsInTemplates(t *testing.T) {
+	p := newPlane(t, KindFiles)
+	d := p.open(t)
+	const template = "@app@ @region@ @epoch@ @version@ @release-id@\n@generation@\n@tags@\n@cache-tags@\n" +
+		"root @release@/site; # me@example.com\n@identity@"
+	files := p.good("one")
+	files["app.conf.ebbgate"], files["old.ebbgate"] = template, "@epoch@"
+	files["deeper/x.ebbgate"], files["plain"] = "@x@", "@x@"
+	one := p.release(t, 1, files)
+	one.Version = "1.4.0-RC1"
+	if err := d.Validate(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	p.switchTo(t, d, one)
+	delete(files, "old.ebbgate")
+	two := p.release(t, 2, files)
+	two.Version = "1.5"
+	for _, tt := range []struct {
+		r     Release
+		names []string
+		want  string
+	}{
+		{one, []string{"app.conf", "old"}, "shop eu-west 1 1.4.0-RC1 " + one.ID() + "\nshop.eu-west-1\n" +
+			"bundle:1.4.0-rc1 region:eu-west gen:shop.eu-west-1\nbundle:1.4.0-rc1,region:eu-west,gen:shop.eu-west-1\n" +
+			"root " + one.Dir + "/site; # me@example.com\n" + string(one.Identity().JSON())},
+		{two, []string{"app.conf"}, "shop eu-west 2 1.5 " + two.ID() + "\nshop.eu-west-2\n" +
+			"bundle:1.5 region:eu-west gen:shop.eu-west-2\nbundle:1.5,region:eu-west,gen:shop.eu-west-2\n" +
+			"root " + two.Dir + "/site; # me@example.com\n" + string(two.Identity().JSON())},
+	} {
+		p.switchTo(t, d, tt.r)
+		got, err := os.ReadFile(filepath.Join(p.cfg.Dir, LiveDir, "app.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, string(got)); diff != "" {
+			t.Error(diff)
+		}
+		var names []string
+		entries, err := os.ReadDir(filepath.Join(p.cfg.Dir, LiveDir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if diff := cmp.Diff(tt.names, names); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestFilesRefusesTemplates(t *testing.T) {
+	p := newPlane(t, KindFiles)
+	d := p.open(t)
+	for in, want := range map[string]string{
+		"a\nroot @relase@;":                "app.conf.ebbgate:2: placeholder @relase@ is unknown, want one of @app@",
+		"root " + p.cfg.Current + "/site;": "app.conf.ebbgate:1: " + p.cfg.Current + " changes under the running server, use @release@",
+	} {
+		r := p.release(t, 1, map[string]string{"site/page": "x", "app.conf.ebbgate": in})
+		if err := d.Validate(t.Context(), r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", in, err, want)
+		}
+	}
+}
+
+// Software that shows all of its identity is held to all of it.
+func TestFilesConfirmsAtTheIdentityPath(t *testing.T) {
+	p := newPlane(t, KindFiles)
+	source := tags.Open(filepath.Join(p.cfg.Dir, ActiveFile))
+	var wrong atomic.Bool
+	srv := httptest.NewServer(tags.Handler(http.NotFoundHandler(), func() *tags.Active {
+		a := *source.Active()
+		if wrong.Load() {
+			a.Generation = "shop.eu-west-6"
+		}
+		return &a
+	}))
+	defer srv.Close()
+	p.cfg.ConfirmURL = srv.URL + tags.IdentityPath
+	d := p.open(t)
+	r := p.release(t, 7, p.good("seven"))
+	p.switchTo(t, d, r)
+	wrong.Store(true)
+	if err := p.mustNotConfirm(t, d, r); !strings.Contains(err.Error(), "shop.eu-west-6") {
+		t.Error(err)
 	}
 }
 

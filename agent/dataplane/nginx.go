@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -274,7 +275,7 @@ func (n *nginx) sweep(old func(name string) bool) {
 func (n *nginx) Confirm(ctx context.Context, r Release) (string, error) {
 	ctx, cancel := withDeadline(ctx, n.cfg.Timeout.Std())
 	defer cancel()
-	evidence, err := readback{n.url + IdentityPath, identityShows, n.refusedReload}.confirm(ctx, r)
+	evidence, err := readback{n.url + tags.IdentityPath, identityShows, n.refusedReload}.confirm(ctx, r)
 	if err != nil {
 		n.since.Lock()
 		offset := n.offset

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/agent/tags"
 )
 
 // NginxTemplate is the file of a bundle that becomes nginx's main configuration.
@@ -15,7 +15,6 @@ const NginxTemplate = "nginx.conf"
 const maxTemplate = 4 << 20
 
 var (
-	placeholder = regexp.MustCompile(`@[a-z][a-z0-9_-]*@`)
 	// The main context's own directives, wherever they stand: nginx knows none of these
 	// names elsewhere.
 	pidDirective    = regexp.MustCompile(`^\s*pid\s+([^;]*);`)
@@ -37,19 +36,14 @@ const (
 
 // render fills in a template. dir is where the snippets will be, log the error log.
 func (n *nginx) render(template []byte, r Release, dir, log string) (*rendered, error) {
-	if err := checkDir(r.Dir); err != nil {
-		return nil, fmt.Errorf("release directory: %w", err)
+	values, err := r.placeholders()
+	if err != nil {
+		return nil, err
 	}
-	values := map[string]string{
-		"@release@": r.Dir,
-		"@listen@":  n.cfg.Listen,
-		"@state@":   n.cfg.Dir,
-		"@region@":  string(r.Region),
-		"@epoch@":   r.Epoch.String(),
-		"@version@": string(r.Version),
-		"@ebbgate@": filepath.Join(dir, snippetFile),
-		"@headers@": filepath.Join(dir, headersFile),
-	}
+	values["@listen@"] = n.cfg.Listen
+	values["@state@"] = n.cfg.Dir
+	values["@ebbgate@"] = filepath.Join(dir, snippetFile)
+	values["@headers@"] = filepath.Join(dir, headersFile)
 	if !strings.Contains(string(template), "@ebbgate@") {
 		return nil, fmt.Errorf("%s: no server block has `include @ebbgate@;`, so nothing would show which release serves", NginxTemplate)
 	}
@@ -57,14 +51,10 @@ func (n *nginx) render(template []byte, r Release, dir, log string) (*rendered, 
 	pid := false
 	for i, text := range strings.Split(string(template), "\n") {
 		fail := func(format string, args ...any) error {
-			return fmt.Errorf("%s:%d: %s", NginxTemplate, i+1, fmt.Sprintf(format, args...))
+			return fmt.Errorf("%s:%d: %w", NginxTemplate, i+1, fmt.Errorf(format, args...))
 		}
-		for _, name := range placeholder.FindAllString(text, -1) {
-			value, known := values[name]
-			if !known {
-				return nil, fail("placeholder %s is unknown, want one of %s", name, strings.Join(wire.Keys(values), " "))
-			}
-			text = strings.ReplaceAll(text, name, value)
+		if text, err = fill(text, values); err != nil {
+			return nil, fail("%w", err)
 		}
 		code, _, _ := strings.Cut(text, "#")
 		switch {
@@ -93,11 +83,12 @@ func (n *nginx) render(template []byte, r Release, dir, log string) (*rendered, 
 // then forgets those of the server around it.
 func headers(r Release) []byte {
 	var b strings.Builder
+	i := r.Identity()
 	for _, h := range [][2]string{
-		{HeaderRelease, r.ID()},
-		{HeaderGeneration, r.Generation().String()},
-		{"Surrogate-Key", strings.Join(r.tags(), " ")},
-		{"Cache-Tag", strings.Join(r.tags(), ",")},
+		{tags.HeaderRelease, i.Release},
+		{tags.HeaderGeneration, i.Generation},
+		{tags.HeaderKeys, strings.Join(i.Tags(), " ")},
+		{tags.HeaderCacheTag, strings.Join(i.Tags(), ",")},
 	} {
 		fmt.Fprintf(&b, "add_header %s \"%s\" always;\n", h[0], h[1])
 	}
@@ -117,6 +108,6 @@ func (n *nginx) snippet(r Release, dir string) []byte {
 	default_type application/json;
 	return 200 '%s';
 }
-`, IdentityPath, filepath.Join(dir, headersFile), r.Identity().json())
+`, tags.IdentityPath, filepath.Join(dir, headersFile), r.Identity().JSON())
 	return []byte(b.String())
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -61,8 +62,8 @@ func TestProbe(t *testing.T) {
 func TestConfirmBelievesNothingElse(t *testing.T) {
 	r := Release{App: "shop", Region: "eu-west", Epoch: 17, Version: "1.4.0", Digest: wire.DigestOf([]byte("x"))}
 	own := func(h http.Header) {
-		h.Set(HeaderRelease, r.ID())
-		h.Set(HeaderGeneration, "shop.eu-west-17")
+		h.Set(tags.HeaderRelease, r.ID())
+		h.Set(tags.HeaderGeneration, "shop.eu-west-17")
 	}
 	for name, tt := range map[string]struct {
 		status int
@@ -70,13 +71,13 @@ func TestConfirmBelievesNothingElse(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"the release":     {200, own, string(r.Identity().json()), ""},
-		"another status":  {503, own, string(r.Identity().json()), "answered 503"},
-		"another app":     {200, own, strings.Replace(string(r.Identity().json()), "shop", "shed", 1), `of "shed"`},
-		"another epoch":   {200, own, strings.Replace(string(r.Identity().json()), `"epoch":17`, `"epoch":16`, 1), "serves"},
-		"no header":       {200, func(http.Header) {}, string(r.Identity().json()), "X-Ebbgate-Release"},
-		"two headers":     {200, func(h http.Header) { own(h); h.Add(HeaderRelease, "old") }, string(r.Identity().json()), "X-Ebbgate-Release"},
-		"old generation":  {200, func(h http.Header) { own(h); h.Set(HeaderGeneration, "eu-west-16") }, string(r.Identity().json()), "X-Ebbgate-Gen"},
+		"the release":     {200, own, string(r.Identity().JSON()), ""},
+		"another status":  {503, own, string(r.Identity().JSON()), "answered 503"},
+		"another app":     {200, own, strings.Replace(string(r.Identity().JSON()), "shop", "shed", 1), `of "shed"`},
+		"another epoch":   {200, own, strings.Replace(string(r.Identity().JSON()), `"epoch":17`, `"epoch":16`, 1), "serves"},
+		"no header":       {200, func(http.Header) {}, string(r.Identity().JSON()), "X-Ebbgate-Release"},
+		"two headers":     {200, func(h http.Header) { own(h); h.Add(tags.HeaderRelease, "old") }, string(r.Identity().JSON()), "X-Ebbgate-Release"},
+		"old generation":  {200, func(h http.Header) { own(h); h.Set(tags.HeaderGeneration, "eu-west-16") }, string(r.Identity().JSON()), "X-Ebbgate-Gen"},
 		"a page":          {200, own, "<html>hello</html>", "not JSON"},
 		"unknown members": {200, own, `{"release":"x","more":1}`, "more"},
 	} {
@@ -87,7 +88,7 @@ func TestConfirmBelievesNothingElse(t *testing.T) {
 				fmt.Fprint(w, tt.body)
 			}))
 			defer srv.Close()
-			err := identityShows(t.Context(), srv.URL+IdentityPath, r)
+			err := identityShows(t.Context(), srv.URL+tags.IdentityPath, r)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ebbgate/ebbgate/agent/tags"
 )
 
 const (
@@ -109,7 +111,7 @@ func (c *onceClient) get(path string) (err error) {
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("status %d", res.StatusCode)
 	}
-	if shown := res.Header.Get(HeaderRelease); !strings.HasPrefix(shown, string(body)+"-") {
+	if shown := res.Header.Get(tags.HeaderRelease); !strings.HasPrefix(shown, string(body)+"-") {
 		return fmt.Errorf("header of %s, body of %s", shown, body)
 	}
 	return nil

@@ -3,7 +3,7 @@
 # plainly what is missing: tests that need a missing one are skipped, or fail when
 # EBBGATE_REQUIRE_SERVERS=1.
 set -u
-need=(nginx varnish varnish-modules modsecurity-crs libnginx-mod-http-modsecurity prometheus)
+need=(nginx haproxy caddy varnish varnish-modules modsecurity-crs libnginx-mod-http-modsecurity prometheus)
 missing=()
 for p in "${need[@]}"; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing+=("$p")
@@ -14,7 +14,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
 	echo "servers: installing ${missing[*]}"
-	# The packages would start nginx, varnishd and prometheus on fixed ports; the tests start their own.
+	# The packages would start their servers on fixed ports; the tests start their own.
 	policy=/usr/sbin/policy-rc.d
 	if [ ! -e $policy ]; then
 		printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
