@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ebbgate/ebbgate/agent/plan"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -18,65 +17,13 @@ type round struct {
 
 // checks is what the checks remember of the past.
 type checks struct {
-	sink   sink
 	purged map[round]bool          // the cdn has done it, twice
+	asked  map[round]time.Time     // when it was decided
 	last   map[wire.Region]content // the newest activation that was ordered active
 }
 
 func (c *checks) init() {
-	c.purged, c.last = make(map[round]bool), make(map[wire.Region]content)
-}
-
-// served: a node serves only what was ordered of it and staged, at epochs that go down
-// only on its own way back.
-func (w *world) served(n *node) {
-	c := n.live
-	if c.digest.IsZero() {
-		return
-	}
-	if !n.allowed[c] {
-		w.fail("%s serves %s at epoch %d, which was never ordered of it", n.id, c.digest.Short(), c.epoch)
-	}
-	if !n.releases[c.digest] {
-		w.fail("%s serves %s, which is not staged", n.id, c.digest.Short())
-	}
-}
-
-// journaled: what an agent remembers goes one way.
-func (w *world) journaled(n *node, point string, before plan.State) {
-	s := n.state
-	w.count("journal " + point)
-	if s.Switch != nil && s.Back != nil {
-		w.fail("%s: a switch and a return at once after %s", n.id, point)
-	}
-	if s.Floor.Compare(before.Floor) < 0 {
-		w.fail("%s: the floor went from %s to %s", n.id, before.Floor, s.Floor)
-	}
-	if s.Highest.Epoch < before.Highest.Epoch {
-		w.fail("%s: the highest epoch went from %d to %d", n.id, before.Highest.Epoch, s.Highest.Epoch)
-	}
-	if point == "switching" {
-		to := s.Switch.To
-		if before.Running != nil && to.Epoch < before.Running.Epoch || before.Switch != nil && to.Epoch < before.Switch.To.Epoch {
-			w.fail("%s begins epoch %d below what it runs", n.id, to.Epoch)
-		}
-		if before.Floor.Compare(to.Version) > 0 {
-			w.fail("%s begins %s below the floor %s", n.id, to.Version, before.Floor)
-		}
-		if !n.releases[to.Digest] {
-			w.fail("%s begins %s, which is not staged", n.id, to.Version)
-		}
-		w.inFlight(n)
-	}
-	if s.Running != nil && before.Running != nil && s.Running.Epoch < before.Running.Epoch && point != "returned" {
-		w.fail("%s: running went from epoch %d to %d at %s", n.id, before.Running.Epoch, s.Running.Epoch, point)
-	}
-	if point == "active" {
-		n.confirmed[s.Running.Epoch] = true
-		if n.live != (content{s.Running.Digest, s.Running.Epoch}) {
-			w.fail("%s confirms epoch %d and serves %d", n.id, s.Running.Epoch, n.live.epoch)
-		}
-	}
+	c.purged, c.asked, c.last = make(map[round]bool), make(map[round]time.Time), make(map[wire.Region]content)
 }
 
 // inFlight: of the agents that the controller hears, no more than the budget switch at a
@@ -98,7 +45,7 @@ func (w *world) inFlight(began *node) {
 		}
 		serving++
 		m := w.bus.reports[n.id]
-		if w.now.Sub(m.stored) > lost {
+		if max(w.now.Sub(m.stored), c.clock().Sub(m.stored)) > lost {
 			excused++ // silent: it may come back in the middle
 		}
 		if sw := n.state.Switch; sw != nil && sw.To.Epoch == rr.Next.Epoch {
@@ -117,8 +64,8 @@ func (w *world) inFlight(began *node) {
 	if steps == 1 {
 		budget = min(budget, max(1, serving-1))
 	}
-	if c.state.View.Since.Add(2*lost).After(w.now) || c.back.Add(lost).After(w.now) {
-		return // it has heard too little to be held to what it let go of
+	if c.state.View.Since.Add(2*lost).After(c.clock()) || c.back.Add(lost).After(w.now) || c.jumped.Add(2*lost).After(w.now) {
+		return // it has heard too little, or at the wrong time, to be held to what it let go of
 	}
 	if flying > budget+p.MaxUnreachable.Floor(serving)+excused+w.checks.returned(w, began.region) {
 		w.fail("%s: %d agents switch at once, at most %d and %d", began.region, flying, budget, excused)
@@ -134,31 +81,6 @@ func (c *checks) returned(w *world, r wire.Region) (count int) {
 		}
 	}
 	return count
-}
-
-// tidied: what may be served again is still there.
-func (w *world) tidied(n *node, had map[wire.Digest]bool) {
-	need := []wire.Digest{n.current.digest}
-	if !n.current.digest.IsZero() { // else it went back to nothing
-		need = append(need, n.live.digest)
-	}
-	s := n.state
-	for _, r := range []*plan.Release{s.Running, s.Previous, s.Serving()} {
-		if r != nil {
-			need = append(need, r.Digest)
-		}
-	}
-	if s.Switch != nil {
-		need = append(need, s.Switch.To.Digest)
-	}
-	for _, r := range s.Soaked {
-		need = append(need, r.Digest)
-	}
-	for _, d := range need {
-		if had[d] && !n.releases[d] {
-			w.fail("%s removed %s, which it may have to serve", n.id, d.Short())
-		}
-	}
 }
 
 func (w *world) purgeDone(e rollout.Purge, times int) {
@@ -186,7 +108,10 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		if is.LastEpoch < was.LastEpoch {
 			w.fail("%s: epochs went from %d to %d", r, was.LastEpoch, is.LastEpoch)
 		}
-		w.count("phase " + string(is.Phase))
+		w.count("phase " + phaseName(is.Phase))
+		if c == w.leader() {
+			w.phase[r] = is.Phase
+		}
 		o := rollout.OrderFor(after, r)
 		if o.Base == nil && o.Next == nil {
 			continue
@@ -206,6 +131,30 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 	}
 }
 
+// took: a new leader goes on from what it knows.
+func (w *world) took(c *controller) {
+	for _, r := range w.regions {
+		w.phase[r] = c.state.Regions[r].Phase
+	}
+}
+
+// published: what agents are told is never ahead of the journal, and goes on from what
+// they were told last.
+func (w *world) published(c *controller, r wire.Region, d *document) {
+	if v, ok := w.bus.journal["want."+string(r)].value.(want); !ok || v.sequence() < d.sequence {
+		w.fail("%s orders document %d of %s, which its journal on the bus lacks", c.name, d.sequence, r)
+	}
+	old := w.bus.wants[r]
+	if old != nil && (d.sequence < old.sequence || d.sequence == old.sequence && d != old) {
+		w.fail("%s puts document %d of %s after %d", c.name, d.sequence, r, old.sequence)
+	}
+	known := c.state.Regions[r].LastEpoch
+	if o := d.order; o.Next != nil && o.Next.Epoch > known || o.Base != nil && o.Base.Epoch > known {
+		w.fail("%s orders of %s what its record, which is at epoch %d, does not know: %+v", c.name, r, known, o)
+	}
+	w.ordered(r, d.order)
+}
+
 // ordered: an activation is of a new epoch, and an epoch names one bundle.
 func (w *world) ordered(r wire.Region, o wire.Order) {
 	next := o.Next
@@ -217,6 +166,13 @@ func (w *world) ordered(r wire.Region, o wire.Order) {
 		w.fail("%s is ordered %s at epoch %d after %s at %d", r, next.Digest.Short(), next.Epoch, last.digest.Short(), last.epoch)
 	}
 	w.checks.last[r] = content{next.Digest, next.Epoch}
+}
+
+// heard: the leader knows that a node serves what it says.
+func (w *world) heard(c *controller, m message) {
+	if run := m.report.Running; run != nil && c == w.leader() {
+		delete(w.caches[w.byID[m.agent].region].untold[content{run.Digest, run.Epoch}], turn{m.agent, m.turn})
+	}
 }
 
 // waveBegan: every wave before is committed behind a barrier.
@@ -250,6 +206,7 @@ func (w *world) reached(rr rollout.RegionRecord, r wire.Region) {
 // left behind.
 func (w *world) purgeAsked(c *controller, s rollout.State, e rollout.Purge) {
 	rr := s.Regions[e.Region]
+	w.checks.asked[round{e.Region, e.Epoch, e.Round}] = w.now
 	if e.Round > 1 {
 		w.count("late or repeated purge")
 		return
@@ -280,97 +237,12 @@ func (w *world) barrier(c *controller, s rollout.State, r wire.Region) {
 		w.fail("%s: round %d of epoch %d is verified and was not done", r, p.Round, p.Epoch)
 	}
 	for _, old := range w.caches[r].stale(p.To) {
-		if !w.caches[r].last[old].After(p.Requested) && !w.serves(r, old) {
+		if w.caches[r].secret(old) && !slices.Contains(p.From, rollout.Served{Digest: old.digest, Epoch: old.epoch}) {
+			w.count("served and never told")
+			continue
+		}
+		if !w.caches[r].last[old].After(w.checks.asked[round{r, p.Epoch, p.Round}]) && !w.serves(r, old) {
 			w.fail("%s is past its barrier at epoch %d and epoch %d may still be cached", r, p.Epoch, old.epoch)
 		}
 	}
-}
-
-// rest: everything that is well comes to an end, within the time promised, and to the
-// same content.
-func (w *world) rest() {
-	const patience = 10 * time.Minute
-	for round := range 3 {
-		for waited := time.Duration(0); waited < patience; waited += 20 * time.Second {
-			w.run(20 * time.Second)
-			if w.quiet() {
-				w.run(2 * time.Minute) // late ones converge, and their purges follow
-				if w.quiet() {
-					w.settled()
-					return
-				}
-			}
-			if w.order(rollout.Resume{Now: w.now, By: "kim"}) {
-				w.count("resumed at the end")
-			}
-		}
-		w.log("round %d: not at rest", round+1)
-		if !w.order(rollout.Abort{Now: w.now, By: "kim"}) {
-			break
-		}
-		w.count("aborted at the end")
-	}
-	c := w.leader()
-	if c == nil {
-		w.fail("nobody leads %s after everything has healed", patience)
-	}
-	sum := rollout.Status(c.state)
-	if sum.Rollout != nil {
-		w.fail("rollout %s does not come to an end: %s, %s", sum.Rollout.ID, sum.Rollout.Status, sum.Rollout.Reason)
-	}
-	w.fail("the fleet does not come to rest")
-}
-
-// quiet reports whether nothing is under way.
-func (w *world) quiet() bool {
-	c := w.leader()
-	if c == nil || c.state.Rollout != nil && !c.state.Rollout.Status.Ended() {
-		return false
-	}
-	for _, r := range w.regions {
-		if p := c.state.Regions[r].Purge; p != nil && p.Verified.IsZero() || c.state.Regions[r].Late {
-			return false
-		}
-	}
-	return true
-}
-
-// settled: every agent that has no reason of its own not to is at its region's committed
-// epoch, and then no cache holds anything else.
-func (w *world) settled() {
-	c := w.leader()
-	if c.state.Rollout != nil {
-		w.count("ended " + string(c.state.Rollout.Status))
-	}
-	for _, r := range w.regions {
-		rr := c.state.Regions[r]
-		if rr.Committed == nil {
-			continue
-		}
-		whole := true
-		for _, n := range w.nodes[r] {
-			if n.excused(*rr.Committed) {
-				w.count("agent left with a reason")
-				whole = false
-				continue
-			}
-			if n.state.Running == nil || n.state.Running.Epoch != rr.Committed.Epoch || n.live != (content{rr.Committed.Digest, rr.Committed.Epoch}) {
-				w.fail("%s does not converge: it serves epoch %d, its region is committed to %d", n.id, n.live.epoch, rr.Committed.Epoch)
-			}
-		}
-		if !whole {
-			continue
-		}
-		if old := w.caches[r].stale(rr.Committed.Digest); len(old) > 0 {
-			w.fail("%s runs epoch %d everywhere and epoch %d may be cached", r, rr.Committed.Epoch, old[0].epoch)
-		}
-		w.count("region clean at the end")
-	}
-}
-
-// excused reports whether the node will not run t whatever is ordered: it is bad there,
-// below its floor, or pinned on the node.
-func (n *node) excused(t wire.Target) bool {
-	_, bad := n.state.Forbids(t)
-	return bad || n.state.Floor.Compare(t.Version) > 0 || n.state.Pinned >= t.Epoch
 }

@@ -17,16 +17,20 @@ const (
 // node is an edge node: the agent's shell, its disk and the data plane.
 type node struct {
 	w       *world
+	luck    luck
 	id      wire.AgentID
 	region  wire.Region
 	skew    time.Duration
 	drained bool // no traffic
 	cut     bool // from the bus
 	trouble map[wire.Version]fault
+	curse   fault                 // whatever the version
+	liar    map[wire.AgentID]bool // whom it believes alive, whoever is; nil: it sees what is
 
 	// On disk.
 	state       plan.State
 	releases    map[wire.Digest]bool
+	rotten      map[wire.Digest]bool // not what was staged any more
 	desired     *document
 	incarnation uint64
 	clean       bool
@@ -35,7 +39,9 @@ type node struct {
 	// The data plane. It outlives the agent, not the node.
 	planeUp bool
 	live    content
-	sickTo  time.Time // it answers unhealthy until then
+	turns   int         // how often it began to serve something
+	left    wire.Digest // live once, with nothing to go back to; it may be gone from the disk
+	sickTo  time.Time   // it answers unhealthy until then
 
 	// The agent's memory.
 	up       bool
@@ -44,6 +50,7 @@ type node struct {
 	dirty    bool
 	sequence uint64
 	armed    wire.Digest
+	leaving  wire.Digest // may be live although the node went back
 	drift    string
 	sick     string
 	fails    int
@@ -72,7 +79,7 @@ type failure struct {
 // clock is the node's own.
 func (n *node) clock() time.Time { return n.w.now.Add(n.skew) }
 
-func (n *node) online() bool { return n.up && !n.cut && !n.w.bus.cut[n.region] }
+func (n *node) online() bool { return n.up && !n.cut && !n.w.bus.cut[n.region] && !n.w.bus.down }
 
 // serving returns what the node answers users with, if it does.
 func (n *node) serving() content {
@@ -92,7 +99,9 @@ func (n *node) touch() {
 // show makes the data plane serve c.
 func (n *node) show(c content) {
 	n.touch()
-	n.live = c
+	n.live, n.left = c, wire.Digest{}
+	n.turns++
+	n.w.caches[n.region].begin(c, turn{n.id, n.turns})
 	n.touch()
 	n.w.served(n)
 }
@@ -116,7 +125,7 @@ func (n *node) start() {
 		n.show(n.current)
 	}
 	n.life++ // a start that was planned is off
-	n.up, n.incarnation = true, n.incarnation+1
+	n.up, n.incarnation = true, max(n.incarnation+1, uint64(n.clock().UnixMilli()))
 	n.delays, n.failed = make(map[string]*delay), make(map[wire.Digest]failure)
 	clean := n.clean
 	n.clean = false
@@ -125,14 +134,29 @@ func (n *node) start() {
 			return
 		}
 	}
+	n.vital()
 	if n.state.Running != nil {
 		n.drift = "has not been asked since the agent started"
 	}
 	n.render(nil)
 	n.work()
-	n.later(n.w.between(100*time.Millisecond, time.Second), n.connected)
+	n.later(n.luck.between(100*time.Millisecond, time.Second), n.connected)
 	n.beat()
 	n.poll()
+}
+
+// vital reads back what may be put to service before anything else happens.
+func (n *node) vital() {
+	st := &n.state
+	if st.Running != nil {
+		n.whole(st.Running.Digest)
+	}
+	if st.Switch != nil {
+		n.whole(st.Switch.To.Digest)
+	}
+	if st.Back != nil && st.Back.To != nil {
+		n.whole(st.Back.To.Digest)
+	}
 }
 
 // crash ends the agent at once; it is started again after d.
@@ -157,7 +181,7 @@ func (n *node) down(d time.Duration) {
 	n.touch()
 	n.life++
 	n.up, n.busy, n.dirty, n.sequence = false, false, false, 0
-	n.armed, n.drift, n.sick, n.fails, n.proven = wire.Digest{}, "", "", 0, false
+	n.armed, n.leaving, n.drift, n.sick, n.fails, n.proven = wire.Digest{}, wire.Digest{}, "", "", 0, false
 	n.looked, n.view = time.Time{}, wire.AppReport{}
 	life := n.life
 	n.w.after(d, func() {
@@ -176,8 +200,8 @@ func (n *node) reboot(d time.Duration) {
 
 // change writes the changed state down and reports whether the agent lives.
 func (n *node) change(point string, f func(*plan.State)) bool {
-	if n.w.strikes(faultPoint, 40) {
-		n.crash("before journal "+point, n.w.between(time.Second, 5*time.Second))
+	if n.w.strikes(faultPoint, 30, n.region) {
+		n.crash("before journal "+point, n.luck.between(time.Second, 5*time.Second))
 		return false
 	}
 	before := n.state
@@ -185,8 +209,8 @@ func (n *node) change(point string, f func(*plan.State)) bool {
 	f(&next)
 	n.state = next
 	n.w.journaled(n, point, before)
-	if n.w.strikes(faultPoint, 40) {
-		n.crash("after journal "+point, n.w.between(time.Second, 5*time.Second))
+	if n.w.strikes(faultPoint, 30, n.region) {
+		n.crash("after journal "+point, n.luck.between(time.Second, 5*time.Second))
 		return false
 	}
 	return true
@@ -207,11 +231,11 @@ func (n *node) connect() {
 func (n *node) connected() {
 	n.back = n.w.now
 	n.ask()
-	n.later(n.w.between(0, 100*time.Millisecond), n.send)
+	n.later(n.luck.between(0, 100*time.Millisecond), n.send)
 }
 
 func (n *node) poll() {
-	n.later(n.w.between(pollEvery*3/4, pollEvery*5/4), func() { n.ask(); n.poll() })
+	n.later(n.luck.between(pollEvery*3/4, pollEvery*5/4), func() { n.ask(); n.poll() })
 }
 
 // ask reads the newest document.
@@ -219,11 +243,12 @@ func (n *node) ask() {
 	if !n.online() {
 		return
 	}
-	n.later(n.w.bus.latency(), func() {
-		if d := n.w.bus.wants[n.region]; d != nil && n.online() {
+	life := n.life
+	n.w.bus.carry(n.luck, func() {
+		if d := n.w.bus.wants[n.region]; d != nil && n.online() && n.life == life {
 			n.hear(d)
 		}
-	})
+	}, n.region)
 }
 
 // hear accepts a document that is newer than any before.
@@ -260,7 +285,7 @@ func (n *node) changed() {
 		return
 	}
 	n.dirty = true
-	n.later(n.w.between(10*time.Millisecond, 100*time.Millisecond), n.send)
+	n.later(n.luck.between(10*time.Millisecond, 100*time.Millisecond), n.send)
 }
 
 func (n *node) send() {
@@ -269,20 +294,20 @@ func (n *node) send() {
 		return // heartbeat and connection repeat it
 	}
 	n.sequence++
-	m := message{agent: n.id, incarnation: n.incarnation, sequence: n.sequence, report: n.view}
+	m := message{agent: n.id, incarnation: n.incarnation, sequence: n.sequence, turn: n.turns, report: n.view, members: n.members()}
 	if n.desired != nil {
 		m.desired = n.desired.sequence
 	}
-	if n.w.strikes(faultReport, 10) {
-		n.later(n.w.between(time.Second, 3*time.Second), n.changed)
+	if n.w.strikes(faultReport, 10, n.region) {
+		n.later(n.luck.between(time.Second, 3*time.Second), n.changed)
 		return
 	}
 	b := n.w.bus
-	n.w.after(b.latency(), func() {
-		if !n.cut && !b.cut[n.region] {
+	b.carry(n.luck, func() {
+		if !n.cut && !b.cut[n.region] && !b.missing {
 			b.report(m)
 		}
-	})
+	}, n.region)
 }
 
 // render makes the report that is sent next.

@@ -1,0 +1,210 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// Times of the lease, as the real controller's.
+const (
+	leaseBeat    = 2 * time.Second
+	leaseSilence = 10 * time.Second
+	leaseDoubt   = 3 * leaseBeat
+)
+
+// leader returns who drives the fleet, if anybody can.
+func (w *world) leader() *controller {
+	for _, c := range w.ctls {
+		if c.leading && !c.asleep && c.online() && c.fence == w.bus.fence && c.self == w.bus.holder {
+			return c
+		}
+	}
+	return nil
+}
+
+// stand waits for the lease, and copies the journal meanwhile. Only time in which the bus
+// answered is the leader's silence.
+func (c *controller) stand() {
+	const every = leaseBeat / 2
+	b := c.w.bus
+	c.silent += min(c.w.now.Sub(c.looked), 2*every)
+	answered := c.online() && !b.missing
+	if !answered || c.heard {
+		c.silent = 0
+	}
+	c.heard, c.looked = false, c.w.now
+	switch {
+	case !answered:
+	case b.holder == "" || b.holder == c.self || c.silent >= leaseSilence:
+		if b.holder != "" && b.holder != c.self {
+			c.w.count("lease taken over")
+		}
+		b.takeLease(c)
+		c.fence, c.sure = b.fence, c.w.now
+		c.lead()
+		return
+	case c.w.now.Sub(c.copied) >= leaseBeat:
+		c.copied = c.w.now
+		c.follow()
+	}
+	c.later(every, c.stand)
+}
+
+// follow copies what is newer on the bus.
+func (c *controller) follow() {
+	for _, key := range wire.Keys(c.w.bus.journal) {
+		if theirs := c.w.bus.journal[key]; theirs.replaces(c.disk[key]) {
+			c.disk[key] = theirs
+			c.w.count("record copied by a standby")
+		}
+	}
+}
+
+func (c *controller) beat() {
+	b := c.w.bus
+	if c.online() && !b.missing {
+		for _, other := range c.w.ctls {
+			if other == c || c.w.strikes(faultDrop, 4) {
+				continue
+			}
+			life := other.life
+			b.carry(c.luck, func() {
+				other.awake(life, func() { other.heard = other.heard || other.online() })
+			})
+		}
+		if b.fence != c.fence || b.holder != c.self {
+			c.crash("deposed")
+			return
+		}
+		c.sure = c.w.now
+	}
+	c.later(leaseBeat, c.beat)
+}
+
+// takes reports whether an operator's command is taken: only while the bus has said lately
+// that the lease is c's own.
+func (c *controller) takes() bool {
+	return c.leading && !c.asleep && c.w.now.Sub(c.sure) <= leaseDoubt
+}
+
+func (c *controller) online() bool { return !c.cut && !c.w.bus.down }
+
+func (c *controller) cutOff(d time.Duration) {
+	if c.cut {
+		return
+	}
+	c.w.hit(faultCut)
+	c.w.log("%s is cut off from the bus", c.name)
+	c.cut = true
+	c.w.after(d, c.connect)
+}
+
+func (c *controller) connect() {
+	if !c.cut {
+		return
+	}
+	c.cut = false
+	c.w.log("%s is connected", c.name)
+	c.reconnected()
+}
+
+// reconnected is what happens when the connection is back: the bus may have lost what it
+// had not synced, and every report is read again.
+func (c *controller) reconnected() {
+	if !c.online() {
+		return
+	}
+	c.back = c.w.now
+	if c.leading {
+		c.awake(c.life, func() {
+			if c.renew() {
+				c.catchReports()
+				c.pump()
+			}
+		})
+	}
+}
+
+// pause stops the process; nothing that is due happens before it is woken.
+func (c *controller) pause(d time.Duration) {
+	if !c.up || c.asleep {
+		return
+	}
+	c.w.hit(faultPause)
+	c.w.log("%s is paused", c.name)
+	c.asleep = true
+	life := c.life
+	c.w.after(d, func() {
+		if c.life == life {
+			c.wake()
+		}
+	})
+}
+
+func (c *controller) wake() {
+	if !c.asleep {
+		return
+	}
+	c.w.log("%s wakes", c.name)
+	c.asleep, c.back = false, c.w.now
+	dreams := c.dreams
+	c.dreams = nil
+	for _, do := range dreams {
+		do()
+	}
+}
+
+// awake does something as soon as the process is awake, unless it dies before.
+func (c *controller) awake(life int, do func()) {
+	switch {
+	case c.life != life:
+	case c.asleep:
+		c.dreams = append(c.dreams, func() {
+			if c.life == life {
+				do()
+			}
+		})
+	default:
+		do()
+	}
+}
+
+// later does something unless the controller dies before.
+func (c *controller) later(d time.Duration, do func()) {
+	life := c.life
+	c.w.after(d, func() { c.awake(life, do) })
+}
+
+// jump puts its clock wrong, badly for a while and then a little.
+func (c *controller) jump(l luck) {
+	c.w.hit(faultClock)
+	c.setClock(l.between(-3*time.Minute, 3*time.Minute))
+	c.w.after(l.between(5*time.Second, time.Minute), func() {
+		if c.w.faulty {
+			c.setClock(l.between(-10*time.Second, 10*time.Second))
+		}
+	})
+}
+
+func (c *controller) setClock(skew time.Duration) {
+	c.w.log("%s: the clock is off by %s", c.name, skew)
+	c.skew, c.jumped = skew, c.w.now
+}
+
+// clock is the machine's own.
+func (c *controller) clock() time.Time { return c.w.now.Add(c.skew) }
+
+// loseDisk kills it with its disk. It comes back under another name, which the disk kept.
+func (c *controller) loseDisk() {
+	if len(c.disk) == 0 || !c.w.bus.whole() {
+		return
+	}
+	c.w.hit(faultDisk)
+	c.crash("its disk is lost")
+	c.w.log("%s has lost its disk", c.name)
+	c.disks++
+	c.self = fmt.Sprintf("%s.%d", c.name, c.disks)
+	c.disk, c.outbox = map[string]record{}, map[string]int{}
+}
