@@ -121,9 +121,7 @@ func (b *bus) putJournal(c *controller, key string, r record) error {
 	if err := b.write(c, "journal "+key); err != nil {
 		return err
 	}
-	if r.replaces(b.newest[key]) {
-		b.newest[key] = r
-	}
+	b.newest[key] = r
 	put(b, b.journal, key, r)
 	return nil
 }

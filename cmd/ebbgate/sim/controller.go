@@ -41,6 +41,7 @@ type process struct {
 	dreams              []func() // what is due when it wakes
 
 	heard          bool          // the leader, since the last look
+	led            bool          // by another controller, since this one waits
 	silent         time.Duration // for how long the leader has been
 	looked, copied time.Time     // when it last did so
 	sure           time.Time     // when the bus last said that the lease is its own
@@ -65,7 +66,6 @@ func (c *controller) start() {
 		return
 	}
 	c.up, c.looked = true, c.w.now
-	c.w.bus.missing = false // it sets up the streams
 	c.stand()
 }
 
@@ -102,6 +102,7 @@ func (c *controller) lead() {
 	c.pump()
 	c.later(0, c.beat)
 	c.later(time.Second, c.tick)
+	c.later(lossEvery, c.watch)
 	c.catchReports()
 }
 
@@ -289,8 +290,7 @@ func (c *controller) again(eff rollout.Effect, err error) {
 
 func (c *controller) ended(err error) {
 	switch {
-	case errors.Is(err, errFenced):
-		c.crash("deposed")
+	case errors.Is(err, errFenced) && !c.hold():
 	case err != nil:
 		c.pumping = true
 		c.later(time.Second, func() { c.pumping = false; c.pump() })

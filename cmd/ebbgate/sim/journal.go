@@ -10,19 +10,26 @@ import (
 
 // record is a journal record with its place in time.
 type record struct {
-	term, revision uint64
-	value          any
-	by             string // who wrote it
+	place
+	by    string // who wrote it
+	after place  // of the record that it followed when its term began
+	value any
 }
 
-func (r record) newer(than record) bool {
-	return r.term > than.term || r.term == than.term && r.revision > than.revision
+// place is a term and how often a key was written.
+type place struct{ term, revision uint64 }
+
+func (p place) newer(than place) bool {
+	return p.term > than.term || p.term == than.term && p.revision > than.revision
 }
 
-// replaces reports whether r, on the bus, takes the place of ours. Two that lead in the
-// same term did not know of each other, and the bus knows who came last.
+// replaces reports whether r, on the bus, takes the place of ours: it is newer, or
+// somebody went on from before ours after the bus had lost that.
 func (r record) replaces(ours record) bool {
-	return r.newer(ours) || r.term == ours.term && r.by != ours.by
+	if r.term == ours.term && r.by == ours.by {
+		return r.newer(ours.place)
+	}
+	return r.newer(ours.after)
 }
 
 // want is the desired document of a region with the orders it says.
@@ -40,7 +47,7 @@ func (v want) sequence() uint64 {
 
 // reconcile begins a term: of every record the copy that counts is kept.
 func (c *controller) reconcile() {
-	c.term = 1
+	c.term = c.fence
 	remote := c.w.bus.journal
 	for _, key := range wire.Keys(c.disk) {
 		c.term = max(c.term, c.disk[key].term+1)
@@ -53,30 +60,10 @@ func (c *controller) reconcile() {
 		switch ours := c.disk[key]; {
 		case remote[key].replaces(ours):
 			c.disk[key] = remote[key]
-		case ours.newer(remote[key]):
+		case ours.newer(remote[key].place):
 			c.dirty[key] = true
 		}
 	}
-}
-
-// renew begins another term without a new process, as long as the lease has not moved on:
-// the bus may have lost what it had not synced, and with it another controller's lease.
-func (c *controller) renew() bool {
-	b := c.w.bus
-	if b.fence != c.fence || b.holder != c.self {
-		c.crash("deposed")
-		return false
-	}
-	b.takeLease(c)
-	c.fence, c.sure = b.fence, c.w.now
-	c.reconcile()
-	for _, r := range c.w.regions {
-		if d := c.wants[r].doc; d != nil && b.wants[r] != d {
-			c.w.count("orders put again after a loss")
-			c.again(rollout.Publish{App: app, Region: r}, nil)
-		}
-	}
-	return true
 }
 
 func (c *controller) load() {
@@ -102,7 +89,12 @@ func (c *controller) commit(put map[string]any) bool {
 		return false
 	}
 	for _, key := range wire.Keys(put) {
-		c.disk[key] = record{c.term, c.disk[key].revision + 1, put[key], c.self}
+		old := c.disk[key]
+		next := record{place{c.term, old.revision + 1}, c.self, old.after, put[key]}
+		if old.term != c.term {
+			next.after = old.place
+		}
+		c.disk[key] = next
 		c.dirty[key] = true
 	}
 	if c.w.strikes(faultCommit, 40) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -25,24 +26,25 @@ func (w *world) leader() *controller {
 }
 
 // stand waits for the lease, and copies the journal meanwhile. Only time in which the bus
-// answered is the leader's silence.
+// answered is the leader's silence; a lost lease is first of all for its holder to take again.
 func (c *controller) stand() {
 	const every = leaseBeat / 2
-	b := c.w.bus
+	answered := c.askLease()
 	c.silent += min(c.w.now.Sub(c.looked), 2*every)
-	answered := c.online() && !b.missing
 	if !answered || c.heard {
 		c.silent = 0
 	}
+	b := c.w.bus
+	ours := b.holder == c.self
+	c.led = c.led || c.heard || answered && b.holder != "" && !ours
 	c.heard, c.looked = false, c.w.now
 	switch {
 	case !answered:
-	case b.holder == "" || b.holder == c.self || c.silent >= leaseSilence:
-		if b.holder != "" && b.holder != c.self {
+	case ours, b.holder == "" && !c.led, c.silent >= leaseSilence:
+		if b.holder != "" && !ours {
 			c.w.count("lease taken over")
 		}
-		b.takeLease(c)
-		c.fence, c.sure = b.fence, c.w.now
+		c.takeLease()
 		c.lead()
 		return
 	case c.w.now.Sub(c.copied) >= leaseBeat:
@@ -50,6 +52,24 @@ func (c *controller) stand() {
 		c.follow()
 	}
 	c.later(every, c.stand)
+}
+
+// askLease reports whether the bus says who leads. One that has lost its streams gets them
+// again.
+func (c *controller) askLease() bool {
+	if !c.online() {
+		return false
+	}
+	if c.w.bus.missing {
+		c.w.log("%s sets up the streams", c.name)
+		c.w.bus.missing = false
+	}
+	return true
+}
+
+func (c *controller) takeLease() {
+	c.w.bus.takeLease(c)
+	c.fence, c.sure = c.w.bus.fence, c.w.now
 }
 
 // follow copies what is newer on the bus.
@@ -63,24 +83,84 @@ func (c *controller) follow() {
 }
 
 func (c *controller) beat() {
-	b := c.w.bus
-	if c.online() && !b.missing {
+	if c.online() {
 		for _, other := range c.w.ctls {
 			if other == c || c.w.strikes(faultDrop, 4) {
 				continue
 			}
 			life := other.life
-			b.carry(c.luck, func() {
+			c.w.bus.carry(c.luck, func() {
 				other.awake(life, func() { other.heard = other.heard || other.online() })
 			})
 		}
-		if b.fence != c.fence || b.holder != c.self {
-			c.crash("deposed")
+	}
+	if c.hold() {
+		c.later(leaseBeat, c.beat)
+	}
+}
+
+// hold looks whether the lease is c's own. One that nobody has any more, or that is its own
+// from before, is taken again. It reports whether c lives.
+func (c *controller) hold() bool {
+	if !c.askLease() {
+		return true
+	}
+	b := c.w.bus
+	switch ours := b.holder == c.self; {
+	case ours && b.fence == c.fence:
+		c.sure = c.w.now
+	case b.holder == "", ours && b.fence < c.fence:
+		c.regain()
+	default:
+		c.crash("deposed")
+		return false
+	}
+	return true
+}
+
+// regain begins a term on a bus that has lost something: everything is copied there again.
+func (c *controller) regain() {
+	c.takeLease()
+	c.w.log("%s takes the lease again at %d", c.name, c.fence)
+	c.w.count("lease taken again after a loss")
+	c.term = c.fence
+	for _, key := range wire.Keys(c.disk) {
+		c.term = max(c.term, c.disk[key].term+1)
+		c.dirty[key] = true
+	}
+	for _, r := range c.w.regions {
+		c.again(rollout.Publish{App: app, Region: r}, nil)
+	}
+	c.pump()
+}
+
+// lossEvery is how often a leader compares the bus with what it had acknowledged.
+const lossEvery = 30 * time.Second
+
+func (c *controller) watch() {
+	if c.online() && !c.w.bus.missing {
+		c.findLosses()
+	}
+	c.later(lossEvery, c.watch)
+}
+
+func (c *controller) findLosses() {
+	b := c.w.bus
+	for _, key := range wire.Keys(c.disk) {
+		if there, ok := b.journal[key]; !c.dirty[key] && (!ok || c.disk[key].newer(there.place)) {
+			if c.fence == b.fence && c.self == b.holder {
+				c.regain()
+			}
 			return
 		}
-		c.sure = c.w.now
 	}
-	c.later(leaseBeat, c.beat)
+	for _, r := range c.w.regions {
+		if d := c.wants[r].doc; d != nil && b.wants[r] != d {
+			c.w.count("orders put again after a loss")
+			c.again(rollout.Publish{App: app, Region: r}, nil)
+			c.pump()
+		}
+	}
 }
 
 // takes reports whether an operator's command is taken: only while the bus has said lately
@@ -110,8 +190,7 @@ func (c *controller) connect() {
 	c.reconnected()
 }
 
-// reconnected is what happens when the connection is back: the bus may have lost what it
-// had not synced, and every report is read again.
+// reconnected is what happens when the connection is back: every report is read again.
 func (c *controller) reconnected() {
 	if !c.online() {
 		return
@@ -119,10 +198,8 @@ func (c *controller) reconnected() {
 	c.back = c.w.now
 	if c.leading {
 		c.awake(c.life, func() {
-			if c.renew() {
-				c.catchReports()
-				c.pump()
-			}
+			c.catchReports()
+			c.pump()
 		})
 	}
 }

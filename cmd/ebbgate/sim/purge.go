@@ -27,7 +27,7 @@ func (c *controller) ask(e rollout.Purge) {
 		return
 	}
 	c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
-		if c.w.strikes(faultCDNSlow, max(2, c.w.stray(e.Region, 3)), e.Region) {
+		if c.w.strikes(faultCDNSlow, c.w.stray(e.Region, 3), e.Region) {
 			c.later(c.luck.between(5*time.Second, 150*time.Second), func() { c.answered(e) })
 			return
 		}

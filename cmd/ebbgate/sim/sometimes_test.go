@@ -40,7 +40,8 @@ func transitions() (all []string) {
 		all = append(all, "fault "+string(f))
 	}
 	return append(all, "undo", "activation superseded", "late or repeated purge", "lease taken over", "record copied by a standby",
-		"order refused as a replay", "orders put again after a loss", "command taken without the bus",
+		"order refused as a replay", "lease taken again after a loss", "orders put again after a loss", "orders signed above an agent's",
+		"command taken without the bus",
 		"write under an old fence refused", "region clean at the end", "resumed at the end")
 }
 

@@ -51,7 +51,7 @@ func (b *bus) loseTail(l luck) {
 	b.w.log("the bus has lost %d changes of the last %s", lost, b.w.now.Sub(since))
 }
 
-// wipe empties it. Somebody starts a controller again, which sets its streams up anew.
+// wipe empties it.
 func (b *bus) wipe(l luck) {
 	if b.missing || !b.w.copied() || !b.restart(l.between(100*time.Millisecond, 10*time.Second)) {
 		return
@@ -60,11 +60,6 @@ func (b *bus) wipe(l luck) {
 	b.w.log("the bus is wiped")
 	b.clear()
 	b.missing = true
-	b.w.after(l.between(10*time.Second, 30*time.Second), func() {
-		if b.missing {
-			b.w.someController(l).crash("started again to set up the bus")
-		}
-	})
 }
 
 // copied reports whether every controller has all that was ever published: whoever leads

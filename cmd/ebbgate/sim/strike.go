@@ -191,8 +191,5 @@ func (w *world) heal() {
 		c.wake()
 		c.connect()
 	}
-	if w.bus.missing {
-		w.someController(w.op.luck).crash("started again to set up the bus")
-	}
 	w.reconnect(w.all)
 }
