@@ -7,6 +7,19 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
+// preload validates and arms a release, unless it is armed.
+func (n *node) preload(t wire.Target) bool {
+	if n.armed == (content{t.Digest, t.Epoch}) && n.arms {
+		return true
+	}
+	if n.armed = (content{}); n.ill(t.Version) == faultValidate {
+		n.w.hit(faultValidate, n.region)
+		return false
+	}
+	n.armed = content{t.Digest, t.Epoch}
+	return true
+}
+
 // activate switches and confirms, with a journal write before and after whatever changes
 // the node.
 func (n *node) activate(s plan.Step) {
@@ -22,15 +35,14 @@ func (n *node) activate(s plan.Step) {
 			n.done(s, false)
 			return
 		}
-		if n.ill(t.Version) == faultValidate {
-			n.w.hit(faultValidate, n.region)
+		if !n.preload(t) {
 			n.give(s, "does not validate")
 			return
 		}
-		n.armed = t.Digest
 		if !n.change("switching", func(st *plan.State) { st.Begin(to, n.clock()) }) {
 			return
 		}
+		n.armed = content{} // the switch uses it up
 		n.w.log("%s begins %s at epoch %d", n.id, t.Version, t.Epoch)
 		n.render(nil)
 		n.put(content{t.Digest, t.Epoch}, t.Version, func(ok bool) {
@@ -150,7 +162,8 @@ func (n *node) urgent(doing wire.Target, order *document) bool {
 	if n.desired == order {
 		return false
 	}
-	l := plan.Local{State: n.state.Clone(), Agent: n.id, Staged: n.releases, Armed: n.armed}
+	l := n.local()
+	l.State = n.state.Clone()
 	if l.Switch != nil {
 		l.Switch.Attempt = 0
 	}

@@ -108,7 +108,7 @@ func (b *bus) write(c *controller, what string) error {
 	switch {
 	case !c.online() || b.missing:
 		return errCut
-	case c.fence != b.fence || c.self != b.holder:
+	case !c.holds():
 		b.w.count("write under an old fence refused")
 		b.w.log("%s: %s refused: fence %d, the lease is at %d", c.name, what, c.fence, b.fence)
 		return errFenced

@@ -96,36 +96,34 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		case rollout.Decide:
 			w.count("decision " + string(e.Decision.Kind))
 			w.log("%s: %s %s: %s", c.name, e.Decision.Region, e.Decision.Kind, e.Decision.Reason)
-			if e.Decision.Kind == rollout.KindBarrier {
-				w.barrier(c, after, e.Decision.Region)
+			if e.Decision.Kind == rollout.KindBarrier && c.holds() {
+				w.barrier(after, e.Decision.Region)
 			}
 		case rollout.Purge:
-			w.purgeAsked(c, after, e)
+			if c.holds() { // else it comes to nothing
+				w.purgeAsked(after, e)
+			}
 		}
 	}
 	for _, r := range w.regions {
 		was, is := before.Regions[r], after.Regions[r]
+		w.count("phase " + phaseName(is.Phase))
 		if is.LastEpoch < was.LastEpoch {
 			w.fail("%s: epochs went from %d to %d", r, was.LastEpoch, is.LastEpoch)
 		}
-		w.count("phase " + phaseName(is.Phase))
-		if c == w.leader() {
-			w.phase[r] = is.Phase
-		}
 		o := rollout.OrderFor(after, r)
-		if o.Base == nil && o.Next == nil {
-			continue
-		}
 		d := wire.Desired{Fleet: "sim", Region: r, Sequence: 1, Issued: w.now, Apps: map[wire.App]wire.Order{app: o}}
-		if err := d.Validate(); err != nil {
+		if err := d.Validate(); err != nil && (o.Base != nil || o.Next != nil) {
 			w.fail("%s is ordered what nobody would accept: %v", r, err)
 		}
-		if o.Next != nil && o.Next.Phase == wire.PhaseActivate && (was.Next == nil || was.Next.Phase != wire.PhaseActivate || was.Next.Epoch != o.Next.Epoch) {
-			if is.Phase == rollout.PhaseActivating {
-				w.waveBegan(after, r)
-			}
+		if !c.holds() {
+			continue
 		}
-		if is.Phase == rollout.PhaseCommitted && was.Phase != rollout.PhaseCommitted {
+		w.phase[r] = is.Phase
+		if is.Phase == rollout.PhaseActivating && was.Phase != is.Phase {
+			w.waveBegan(after, r)
+		}
+		if is.Phase == rollout.PhaseCommitted && was.Phase != is.Phase {
 			w.reached(is, r)
 		}
 	}
@@ -204,7 +202,7 @@ func (w *world) reached(rr rollout.RegionRecord, r wire.Region) {
 
 // purgeAsked: a region's first purge follows the last confirmation of those that are not
 // left behind.
-func (w *world) purgeAsked(c *controller, s rollout.State, e rollout.Purge) {
+func (w *world) purgeAsked(s rollout.State, e rollout.Purge) {
 	rr := s.Regions[e.Region]
 	w.checks.asked[round{e.Region, e.Epoch, e.Round}] = w.now
 	if e.Round > 1 {
@@ -228,7 +226,7 @@ func (w *world) purgeAsked(c *controller, s rollout.State, e rollout.Purge) {
 }
 
 // barrier: nothing may be cached that was last served before the purge was asked for.
-func (w *world) barrier(c *controller, s rollout.State, r wire.Region) {
+func (w *world) barrier(s rollout.State, r wire.Region) {
 	p := s.Regions[r].Purge
 	if p == nil || p.Verified.IsZero() {
 		return

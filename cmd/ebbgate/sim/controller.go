@@ -165,7 +165,8 @@ func (c *controller) observe(m message) {
 	c.reports[m.agent] = m
 	alive := c.step(rollout.Reported{
 		Now: c.clock(), Region: c.w.byID[m.agent].region, Agent: m.agent, Stored: m.stored,
-		Incarnation: m.incarnation, Sequence: m.sequence, Desired: m.desired, Report: m.report,
+		Incarnation: m.incarnation, Sequence: m.sequence, Desired: m.desired,
+		Build: "sim", Peers: m.members, Report: m.report,
 	})
 	if alive {
 		c.w.heard(c, m)

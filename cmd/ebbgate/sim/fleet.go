@@ -54,6 +54,7 @@ func (w *world) enroll(r wire.Region, i int) {
 		allowed: map[content]bool{}, confirmed: map[wire.Epoch]bool{},
 	}
 	n.luck = w.luck(string(n.id))
+	n.arms = n.luck.one(2)
 	w.nodes[r] = append(w.nodes[r], n)
 	w.byID[n.id] = n
 	w.all = append(w.all, n)

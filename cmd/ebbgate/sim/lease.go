@@ -18,12 +18,15 @@ const (
 // leader returns who drives the fleet, if anybody can.
 func (w *world) leader() *controller {
 	for _, c := range w.ctls {
-		if c.leading && !c.asleep && c.online() && c.fence == w.bus.fence && c.self == w.bus.holder {
+		if c.leading && !c.asleep && c.online() && c.holds() {
 			return c
 		}
 	}
 	return nil
 }
+
+// holds reports whether the lease is c's, as far as the bus knows.
+func (c *controller) holds() bool { return c.fence == c.w.bus.fence && c.self == c.w.bus.holder }
 
 // stand waits for the lease, and copies the journal meanwhile. Only time in which the bus
 // answered is the leader's silence; a lost lease is first of all for its holder to take again.
@@ -107,7 +110,7 @@ func (c *controller) hold() bool {
 	}
 	b := c.w.bus
 	switch ours := b.holder == c.self; {
-	case ours && b.fence == c.fence:
+	case c.holds():
 		c.sure = c.w.now
 	case b.holder == "", ours && b.fence < c.fence:
 		c.regain()
@@ -148,7 +151,7 @@ func (c *controller) findLosses() {
 	b := c.w.bus
 	for _, key := range wire.Keys(c.disk) {
 		if there, ok := b.journal[key]; !c.dirty[key] && (!ok || c.disk[key].newer(there.place)) {
-			if c.fence == b.fence && c.self == b.holder {
+			if c.holds() {
 				c.regain()
 			}
 			return

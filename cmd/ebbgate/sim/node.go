@@ -25,6 +25,7 @@ type node struct {
 	cut     bool // from the bus
 	trouble map[wire.Version]fault
 	curse   fault                 // whatever the version
+	arms    bool                  // its data plane has something to preload
 	liar    map[wire.AgentID]bool // whom it believes alive, whoever is; nil: it sees what is
 
 	// On disk.
@@ -49,7 +50,7 @@ type node struct {
 	busy     bool
 	dirty    bool
 	sequence uint64
-	armed    wire.Digest
+	armed    content
 	leaving  wire.Digest // may be live although the node went back
 	drift    string
 	sick     string
@@ -181,7 +182,7 @@ func (n *node) down(d time.Duration) {
 	n.touch()
 	n.life++
 	n.up, n.busy, n.dirty, n.sequence = false, false, false, 0
-	n.armed, n.leaving, n.drift, n.sick, n.fails, n.proven = wire.Digest{}, wire.Digest{}, "", "", 0, false
+	n.armed, n.leaving, n.drift, n.sick, n.fails, n.proven = content{}, wire.Digest{}, "", "", 0, false
 	n.looked, n.view = time.Time{}, wire.AppReport{}
 	life := n.life
 	n.w.after(d, func() {
@@ -276,7 +277,7 @@ func (n *node) order() wire.Order {
 }
 
 func (n *node) beat() {
-	n.later(heartbeat, func() { n.send(); n.beat() })
+	n.later(n.luck.between(heartbeat/2, heartbeat), func() { n.send(); n.beat() })
 }
 
 // changed sends a report soon.
@@ -320,13 +321,20 @@ func (n *node) render(steps []plan.Step) {
 	}
 }
 
+func (n *node) local() plan.Local {
+	l := plan.Local{State: n.state, Agent: n.id, Staged: n.releases, Drift: n.drift, Sick: n.sick}
+	if next := n.order().Next; next != nil && n.armed == (content{next.Digest, next.Epoch}) {
+		l.Armed = next.Digest
+	}
+	return l
+}
+
 func (n *node) report(steps []plan.Step) wire.AppReport {
 	failed := make(map[wire.Digest]plan.Failure, len(n.failed))
 	for d, f := range n.failed {
 		failed[d] = plan.Failure{Why: f.err, Permanent: f.permanent}
 	}
-	local := plan.Local{State: n.state, Agent: n.id, Staged: n.releases, Armed: n.armed, Drift: n.drift, Sick: n.sick}
-	return plan.Report(n.order(), local, plan.Sight{Proven: n.proven, Failed: failed}, steps)
+	return plan.Report(n.order(), n.local(), plan.Sight{Proven: n.proven, Failed: failed}, steps)
 }
 
 // sameReport compares what is pointed to.

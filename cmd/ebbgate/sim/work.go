@@ -25,8 +25,7 @@ func (n *node) work() {
 		return
 	}
 	n.look()
-	local := plan.Local{State: n.state, Agent: n.id, Staged: n.releases, Armed: n.armed, Drift: n.drift, Sick: n.sick}
-	steps := plan.Steps(n.order(), local, n.clock())
+	steps := plan.Steps(n.order(), n.local(), n.clock())
 	for _, s := range steps {
 		n.w.count("step " + string(s.Kind))
 	}
@@ -94,8 +93,11 @@ func (n *node) do(s plan.Step) {
 		n.stage(s)
 	case plan.Arm:
 		n.later(n.luck.between(10*time.Millisecond, 200*time.Millisecond), func() {
-			n.armed = s.Target.Digest
-			n.done(s, true)
+			ok := n.preload(s.Target)
+			if delete(n.failed, s.Target.Digest); !ok {
+				n.failed[s.Target.Digest] = failure{"does not validate", true}
+			}
+			n.done(s, ok)
 		})
 	case plan.Activate:
 		n.activate(s)
@@ -115,6 +117,9 @@ func (n *node) do(s plan.Step) {
 
 func (n *node) stage(s plan.Step) {
 	n.tidy(s.Target.Digest)
+	if n.armed.digest == s.Target.Digest {
+		n.armed = content{}
+	}
 	n.later(n.luck.between(50*time.Millisecond, 3*time.Second), func() {
 		switch {
 		case !n.online() || n.w.strikes(faultFetch, 5, n.region):
@@ -157,7 +162,7 @@ func (n *node) look() {
 }
 
 func (n *node) settle() {
-	n.armed, n.leaving, n.drift, n.sick, n.fails, n.looked = wire.Digest{}, wire.Digest{}, "", "", 0, n.clock()
+	n.armed, n.leaving, n.drift, n.sick, n.fails, n.looked = content{}, wire.Digest{}, "", "", 0, n.clock()
 }
 
 func (n *node) repair(s plan.Step) {
@@ -177,7 +182,7 @@ func (n *node) repair(s plan.Step) {
 }
 
 func (n *node) revert(s plan.Step) {
-	if n.state.Back == nil && !n.change("reverting", func(st *plan.State) { st.TurnBack(s, n.clock()) }) {
+	if (n.state.Back == nil || n.state.Crashes >= plan.CrashLimit) && !n.change("reverting", func(st *plan.State) { st.TurnBack(s, n.clock()) }) {
 		return
 	}
 	n.render(nil)
