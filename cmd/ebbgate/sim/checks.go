@@ -20,67 +20,12 @@ type checks struct {
 	purged map[round]bool          // the cdn has done it, twice
 	asked  map[round]time.Time     // when it was decided
 	last   map[wire.Region]content // the newest activation that was ordered active
+	let    map[admission]time.Time // since when an agent may switch
 }
 
 func (c *checks) init() {
-	c.purged, c.asked, c.last = make(map[round]bool), make(map[round]time.Time), make(map[wire.Region]content)
-}
-
-// inFlight: of the agents that the controller hears, no more than the budget switch at a
-// time, but for those that were let go of.
-func (w *world) inFlight(began *node) {
-	c := w.leader()
-	if c == nil {
-		return
-	}
-	rr := c.state.Regions[began.region]
-	if rr.Phase != rollout.PhaseActivating && rr.Phase != rollout.PhaseReverting || rr.Next.Epoch != began.state.Switch.To.Epoch {
-		return
-	}
-	p := c.state.Rollout.Plan
-	serving, flying, excused := 0, 0, p.MaxFailures+len(rr.Acked)
-	for _, n := range w.nodes[began.region] {
-		if n.drained {
-			continue
-		}
-		serving++
-		m := w.bus.reports[n.id]
-		if max(w.now.Sub(m.stored), c.clock().Sub(m.stored)) > lost {
-			excused++ // silent: it may come back in the middle
-		}
-		if sw := n.state.Switch; sw != nil && sw.To.Epoch == rr.Next.Epoch {
-			flying++
-		}
-	}
-	steps := 1
-	if rr.Phase == rollout.PhaseActivating {
-		for _, wave := range p.Waves {
-			if slices.Contains(wave.Regions, began.region) && wave.Strategy == rollout.StrategyCanary {
-				steps = len(wave.Steps)
-			}
-		}
-	}
-	budget := max(1, p.MaxUnavailable.Floor(serving))
-	if steps == 1 {
-		budget = min(budget, max(1, serving-1))
-	}
-	if c.state.View.Since.Add(2*lost).After(c.clock()) || c.back.Add(lost).After(w.now) || c.jumped.Add(2*lost).After(w.now) {
-		return // it has heard too little, or at the wrong time, to be held to what it let go of
-	}
-	if flying > budget+p.MaxUnreachable.Floor(serving)+excused+w.checks.returned(w, began.region) {
-		w.fail("%s: %d agents switch at once, at most %d and %d", began.region, flying, budget, excused)
-	}
-}
-
-// returned counts agents that were enrolled again or came back lately, and so may switch
-// with a cohort that was widened without them.
-func (c *checks) returned(w *world, r wire.Region) (count int) {
-	for _, n := range w.nodes[r] {
-		if n.back.Add(2 * lost).After(w.now) {
-			count++
-		}
-	}
-	return count
+	c.purged, c.asked = make(map[round]bool), make(map[round]time.Time)
+	c.last, c.let = make(map[wire.Region]content), make(map[admission]time.Time)
 }
 
 func (w *world) purgeDone(e rollout.Purge, times int) {
@@ -96,8 +41,8 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		case rollout.Decide:
 			w.count("decision " + string(e.Decision.Kind))
 			w.log("%s: %s %s: %s", c.name, e.Decision.Region, e.Decision.Kind, e.Decision.Reason)
-			if e.Decision.Kind == rollout.KindBarrier && c.holds() {
-				w.barrier(after, e.Decision.Region)
+			if c.holds() {
+				w.judged(c, before, after, e.Decision)
 			}
 		case rollout.Purge:
 			if c.holds() { // else it comes to nothing
@@ -122,9 +67,39 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		w.phase[r] = is.Phase
 		if is.Phase == rollout.PhaseActivating && was.Phase != is.Phase {
 			w.waveBegan(after, r)
+			w.parallel(after, r)
 		}
 		if is.Phase == rollout.PhaseCommitted && was.Phase != is.Phase {
 			w.reached(is, r)
+		}
+	}
+}
+
+// judged: single decisions.
+func (w *world) judged(c *controller, before, after rollout.State, d rollout.Decision) {
+	switch d.Kind {
+	case rollout.KindBarrier:
+		w.barrier(after, d.Region)
+	case rollout.KindActivate, rollout.KindWiden, rollout.KindPromote:
+		if was := before.Rollout; was != nil && was.Paused && was.ID == after.Rollout.ID && after.Rollout.Paused {
+			w.fail("%s: %s: %s, although the rollout is paused", d.Region, d.Kind, d.Reason)
+		}
+	case rollout.KindRevert, rollout.KindHold:
+		w.blamed(c, before, d)
+	case rollout.KindDone:
+		w.undone(after)
+	}
+}
+
+// undone: a rollout that takes all of itself back leaves nothing.
+func (w *world) undone(s rollout.State) {
+	ro := s.Rollout
+	if ro.Status != rollout.StatusReverted || ro.Plan.OnFailure != rollout.RevertAll {
+		return
+	}
+	for _, r := range w.regions {
+		if s.Regions[r].Phase == rollout.PhaseCommitted {
+			w.fail("rollout %s is reverted as a whole and %s is committed", ro.ID, r)
 		}
 	}
 }
@@ -134,36 +109,6 @@ func (w *world) took(c *controller) {
 	for _, r := range w.regions {
 		w.phase[r] = c.state.Regions[r].Phase
 	}
-}
-
-// published: what agents are told is never ahead of the journal, and goes on from what
-// they were told last.
-func (w *world) published(c *controller, r wire.Region, d *document) {
-	if v, ok := w.bus.journal["want."+string(r)].value.(want); !ok || v.sequence() < d.sequence {
-		w.fail("%s orders document %d of %s, which its journal on the bus lacks", c.name, d.sequence, r)
-	}
-	old := w.bus.wants[r]
-	if old != nil && (d.sequence < old.sequence || d.sequence == old.sequence && d != old) {
-		w.fail("%s puts document %d of %s after %d", c.name, d.sequence, r, old.sequence)
-	}
-	known := c.state.Regions[r].LastEpoch
-	if o := d.order; o.Next != nil && o.Next.Epoch > known || o.Base != nil && o.Base.Epoch > known {
-		w.fail("%s orders of %s what its record, which is at epoch %d, does not know: %+v", c.name, r, known, o)
-	}
-	w.ordered(r, d.order)
-}
-
-// ordered: an activation is of a new epoch, and an epoch names one bundle.
-func (w *world) ordered(r wire.Region, o wire.Order) {
-	next := o.Next
-	if next == nil || next.Phase != wire.PhaseActivate {
-		return
-	}
-	last := w.checks.last[r]
-	if next.Epoch < last.epoch || next.Epoch == last.epoch && next.Digest != last.digest {
-		w.fail("%s is ordered %s at epoch %d after %s at %d", r, next.Digest.Short(), next.Epoch, last.digest.Short(), last.epoch)
-	}
-	w.checks.last[r] = content{next.Digest, next.Epoch}
 }
 
 // heard: the leader knows that a node serves what it says.
@@ -185,6 +130,24 @@ func (w *world) waveBegan(s rollout.State, r wire.Region) {
 				w.fail("%s begins while %s of the wave before is %s", r, earlier, rr.Phase)
 			}
 			w.reached(rr, earlier)
+		}
+	}
+}
+
+// parallel: no more regions of a wave change at the same time than the plan lets.
+func (w *world) parallel(s rollout.State, r wire.Region) {
+	for _, wave := range s.Rollout.Plan.Waves {
+		if !slices.Contains(wave.Regions, r) || wave.MaxParallel == 0 {
+			continue
+		}
+		busy := 0
+		for _, other := range wave.Regions {
+			if p := s.Regions[other].Phase; p == rollout.PhaseActivating || p == rollout.PhasePurging {
+				busy++
+			}
+		}
+		if busy > wave.MaxParallel {
+			w.fail("%s activates as one of %d, at most %d", r, busy, wave.MaxParallel)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/ebbgate/ebbgate/agent/plan"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -49,18 +51,15 @@ func (w *world) journaled(n *node, point string, before plan.State) {
 	if s.Highest.Epoch < before.Highest.Epoch {
 		w.fail("%s: the highest epoch went from %d to %d", n.id, before.Highest.Epoch, s.Highest.Epoch)
 	}
-	if point == "switching" {
-		to := s.Switch.To
-		if before.Running != nil && to.Epoch < before.Running.Epoch || before.Switch != nil && to.Epoch < before.Switch.To.Epoch {
-			w.fail("%s begins epoch %d below what it runs", n.id, to.Epoch)
+	switch point {
+	case "switching":
+		w.switching(n, before)
+	case "reverting":
+		if was := before.Switch; was != nil && !same(s.Back.To, before.Running) {
+			w.fail("%s gives up %s and does not go back to what it ran", n.id, was.To.Version)
 		}
-		if before.Floor.Compare(to.Version) > 0 {
-			w.fail("%s begins %s below the floor %s", n.id, to.Version, before.Floor)
-		}
-		if !n.releases[to.Digest] {
-			w.fail("%s begins %s, which is not staged", n.id, to.Version)
-		}
-		w.inFlight(n)
+	case "committed":
+		w.committed(n, before)
 	}
 	if s.Running != nil && before.Running != nil && s.Running.Epoch < before.Running.Epoch && point != "returned" {
 		w.fail("%s: running went from epoch %d to %d at %s", n.id, before.Running.Epoch, s.Running.Epoch, point)
@@ -74,6 +73,47 @@ func (w *world) journaled(n *node, point string, before plan.State) {
 			w.fail("%s confirms epoch %d and serves %d", n.id, s.Running.Epoch, n.live.epoch)
 		}
 	}
+}
+
+// switching: only to what is ordered, is not bad, not below floor or pin, and on time.
+func (w *world) switching(n *node, before plan.State) {
+	to, o := n.state.Switch.To, n.basis
+	again := before.Switch != nil && same(&before.Switch.To, &to)
+	based := o.Base != nil && o.Base.Epoch == to.Epoch && o.Base.Digest == to.Digest
+	ordered := o.Next != nil && o.Next.Phase == wire.PhaseActivate && o.Next.Epoch == to.Epoch && o.Next.Digest == to.Digest && o.Next.Cohort.Has(n.id)
+	switch {
+	case !again && !based && !ordered:
+		w.fail("%s begins %s at epoch %d, which is not ordered", n.id, to.Version, to.Epoch)
+	case !again && !based && !o.Next.Expires.IsZero() && n.clock().Sub(o.Next.Expires) > time.Second && w.now.Sub(n.jumped) > time.Second:
+		w.fail("%s begins %s by an order that expired at %s", n.id, to.Version, o.Next.Expires)
+	case before.Running != nil && to.Epoch < before.Running.Epoch || before.Switch != nil && to.Epoch < before.Switch.To.Epoch:
+		w.fail("%s begins epoch %d below what it runs", n.id, to.Epoch)
+	case before.Floor.Compare(to.Version) > 0:
+		w.fail("%s begins %s below the floor %s", n.id, to.Version, before.Floor)
+	case to.Epoch <= before.Pinned:
+		w.fail("%s begins epoch %d although it is pinned up to %d", n.id, to.Epoch, before.Pinned)
+	case !n.releases[to.Digest]:
+		w.fail("%s begins %s, which is not staged", n.id, to.Version)
+	}
+	if m, bad := before.Forbids(wire.Target{Digest: to.Digest, Epoch: to.Epoch}); bad {
+		w.fail("%s begins %s, which is bad: %s", n.id, to.Version, m.Reason)
+	}
+	w.inFlight(n)
+}
+
+// committed: only what was well for all its soak is last known good.
+func (w *world) committed(n *node, before plan.State) {
+	if n.sick != "" {
+		w.fail("%s commits %s, which is sick: %s", n.id, before.Running.Version, n.sick)
+	}
+	soaked := n.clock().Sub(before.Confirmed)
+	if b := n.basis.Base; b != nil && soaked < b.Soak.Std() && w.now.Sub(n.jumped) > 2*time.Minute {
+		w.fail("%s commits %s after %s, want %s", n.id, before.Running.Version, soaked, b.Soak)
+	}
+}
+
+func same(a, b *plan.Release) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.Epoch == b.Epoch && a.Digest == b.Digest
 }
 
 // tidied: what may be served again is still there.

@@ -97,6 +97,6 @@ func (n *node) whole(d wire.Digest) bool {
 // jump puts the node's clock wrong.
 func (n *node) jump(l luck) {
 	n.w.hit(faultSkew, n.region)
-	n.skew = l.between(-time.Minute, time.Minute)
+	n.skew, n.jumped = l.between(-time.Minute, time.Minute), n.w.now
 	n.w.log("%s: the clock is off by %s", n.id, n.skew)
 }

@@ -20,9 +20,10 @@ type node struct {
 	luck    luck
 	id      wire.AgentID
 	region  wire.Region
-	skew    time.Duration
-	drained bool // no traffic
-	cut     bool // from the bus
+	skew    time.Duration // of its clock
+	jumped  time.Time     // when that changed
+	drained bool          // no traffic
+	cut     bool          // from the bus
 	trouble map[wire.Version]fault
 	curse   fault                 // whatever the version
 	arms    bool                  // its data plane has something to preload
@@ -48,6 +49,7 @@ type node struct {
 	up       bool
 	life     int
 	busy     bool
+	basis    wire.Order // of what it does
 	dirty    bool
 	sequence uint64
 	armed    content
@@ -63,6 +65,7 @@ type node struct {
 	alarm    int // which waking is due
 
 	back      time.Time           // when it was last connected, after it was not
+	returned  time.Time           // the same, after the leader had missed it
 	allowed   map[content]bool    // ever ordered of it
 	confirmed map[wire.Epoch]bool // ever confirmed by it
 }
@@ -231,6 +234,9 @@ func (n *node) connect() {
 // connected asks for what was missed and says how the node is.
 func (n *node) connected() {
 	n.back = n.w.now
+	if n.w.now.Sub(n.w.bus.reports[n.id].stored) > lost+15*time.Second { // long enough for any leader to miss it
+		n.returned = n.w.now
+	}
 	n.ask()
 	n.later(n.luck.between(0, 100*time.Millisecond), n.send)
 }

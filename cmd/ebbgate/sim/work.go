@@ -35,7 +35,7 @@ func (n *node) work() {
 		n.wake(max(time.Millisecond, until.Sub(n.clock())))
 		return
 	}
-	n.busy = true
+	n.busy, n.basis = true, n.order()
 	n.do(*step)
 }
 

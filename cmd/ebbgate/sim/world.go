@@ -126,6 +126,9 @@ func (w *world) after(d time.Duration, do func()) {
 	heap.Push(&w.agenda, event{w.now.Add(d), w.seq, do})
 }
 
+// maxEvents is what no history comes near to.
+const maxEvents = 1_000_000
+
 // run lets everything happen that is due within d, and looks after each event whether the
 // promises are kept.
 func (w *world) run(d time.Duration) {
@@ -133,7 +136,9 @@ func (w *world) run(d time.Duration) {
 	for len(w.agenda) > 0 && !w.agenda[0].at.After(end) {
 		e := heap.Pop(&w.agenda).(event)
 		w.now = e.at
-		w.res.Events++
+		if w.res.Events++; w.res.Events > maxEvents {
+			w.fail("the world does not come to rest")
+		}
 		e.do()
 		w.safe()
 	}
