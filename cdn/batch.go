@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"fmt"
 	"maps"
 )
 
@@ -36,15 +37,12 @@ func Batches(caps Capabilities, selectors []Selector) [][]Selector {
 func Purge(ctx context.Context, purger Purger, request Request) (Receipt, error) {
 	caps := purger.Capabilities()
 	batches := Batches(caps, request.Selectors)
-	for _, batch := range batches {
-		part := Request{Scope: request.Scope, Selectors: batch, Soft: request.Soft}
-		if err := caps.Validate(part); err != nil {
-			return Receipt{}, &Error{Provider: purger.Name(), Class: Refused, Message: err.Error(), Err: err}
-		}
+	if err := caps.checkAll(request, batches); err != nil {
+		return Receipt{}, &Error{Provider: purger.Name(), Class: Refused, Message: err.Error(), Err: err}
 	}
 	total := Receipt{IDs: map[Selector]string{}}
 	for _, batch := range batches {
-		receipt, err := purger.Purge(ctx, Request{Scope: request.Scope, Selectors: batch, Soft: request.Soft})
+		receipt, err := purger.Purge(ctx, request.with(batch))
 		maps.Copy(total.IDs, receipt.IDs)
 		if receipt.AcceptedAt.After(total.AcceptedAt) {
 			total.AcceptedAt = receipt.AcceptedAt
@@ -54,4 +52,27 @@ func Purge(ctx context.Context, purger Purger, request Request) (Receipt, error)
 		}
 	}
 	return total, nil
+}
+
+// checkAll names a selector by its place in the request, not in a batch.
+func (c Capabilities) checkAll(r Request, batches [][]Selector) error {
+	if len(batches) == 0 {
+		return c.Validate(r)
+	}
+	for i, s := range r.Selectors {
+		if err := c.Check(s, r.Soft); err != nil {
+			return fmt.Errorf("request.selectors[%d]: %w", i, err)
+		}
+	}
+	for _, batch := range batches {
+		if err := c.Validate(r.with(batch)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Request) with(selectors []Selector) Request {
+	r.Selectors = selectors
+	return r
 }

@@ -24,9 +24,9 @@
 // # Pieces
 //
 // A [Selector] says what to purge. A [Purger] is one account at one provider;
-// the sub-packages fastly, cloudflare and varnish implement it, and cdntest
-// has stand-ins for the remote ends and the conformance suite that all
-// implementations pass. [Purge] is a direct call; an [Outbox] is the durable
+// the sub-packages fastly, cloudflare, cloudfront, varnish and httppurge
+// implement it, and cdntest has stand-ins for the remote ends and the
+// conformance suite that all implementations pass. [Purge] is a direct call; an [Outbox] is the durable
 // way. A [Rule] maps changed files to selectors, and [PredictDuration] says
 // how long a set of selectors will take under the provider's quota.
 package cdn

@@ -8,12 +8,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/cdntest"
 	"github.com/ebbgate/ebbgate/cdn/fastly"
+	"github.com/ebbgate/ebbgate/cdn/httppurge"
 )
 
 // A direct purge, without durability.
@@ -49,60 +51,72 @@ func ExampleSelect() {
 	// Output: [key:rules@eu-west-16] <nil>
 }
 
-// The durable way: submit, wait until accepted, look at what is served.
-func ExampleOutbox() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	api := httptest.NewServer(cdntest.NewFastly(cdntest.FastlyConfig{Token: "secret"}))
+// Purge twice, look at what is served: the whole of it, without durability.
+func Example() {
+	ctx := context.Background()
+	token, serviceID := "secret", "SU1Z0isxPaozGVKXdv0eY"
+	api := httptest.NewServer(cdntest.NewFastly(cdntest.FastlyConfig{Token: token}))
 	defer api.Close()
 	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Ebbgate-Gen", "eu-west-17")
 	}))
 	defer edge.Close()
-	dir, err := os.MkdirTemp("", "outbox")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	db, err := bbolt.Open(filepath.Join(dir, "state.db"), 0o600, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer db.Close()
+	endpoint, page := api.URL, edge.URL
 
-	purger, err := fastly.New(fastly.Config{Token: "secret", Endpoint: api.URL})
-	if err != nil {
-		log.Fatal(err)
+	purger := must(fastly.New(fastly.Config{Token: token, Endpoint: endpoint})) // or cloudflare, cloudfront, varnish, httppurge
+	probe := must(cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "fra", URL: page}}}))
+	request := cdn.Request{Scope: serviceID, Selectors: []cdn.Selector{{Kind: cdn.Key, Value: "rules"}}}
+	must(cdn.Purge(ctx, purger, request))                // accepted, which is not done
+	time.Sleep(purger.Capabilities().Kinds[cdn.Key].Gap) // a response may have been on its way:
+	must(cdn.Purge(ctx, purger, request))                // once more
+	evidence := must(probe.Verify(ctx, cdn.Want{Region: "eu-west", Epoch: 17}))
+	for _, e := range evidence {
+		fmt.Println(e.Vantage, e.Fresh, "saw", e.Seen, "wanted", e.Wanted, "or later")
 	}
-	probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "edge", URL: edge.URL}}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	outbox, err := cdn.NewOutbox(cdn.OutboxConfig{DB: db, Purgers: []cdn.Purger{purger}})
-	if err != nil {
-		log.Fatal(err)
-	}
+	// Output: fra true saw eu-west-17 wanted eu-west-17 or later
+}
+
+// The durable way: what was submitted is sent twice, whoever dies in between,
+// until the provider accepts it; then look at what is served.
+func ExampleOutbox() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Ebbgate-Gen", "eu-west-17")
+	}))
+	defer page.Close()
+	nginx := httptest.NewServer(http.NotFoundHandler()) // nothing cached, which is fine
+	defer nginx.Close()
+	dir := must(os.MkdirTemp("", "outbox"))
+	defer os.RemoveAll(dir)
+	db := must(bbolt.Open(filepath.Join(dir, "state.db"), 0o600, nil))
+	defer db.Close()
+	purger := must(httppurge.New(httppurge.Config{Groups: map[string][]string{"own": {nginx.URL}}, Gap: time.Millisecond}))
+	probe := must(cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "edge", URL: page.URL}}}))
+
+	outbox := must(cdn.NewOutbox(cdn.OutboxConfig{DB: db, Purgers: []cdn.Purger{purger}}))
 	done := make(chan error, 1)
 	go func() { done <- outbox.Run(ctx) }()
+	about := cdn.Item{Provider: "http", Scope: "own", App: "waf", Region: "eu-west", Epoch: 17}
+	selectors := []cdn.Selector{{Kind: cdn.URL, Value: "https://www.example.com/rules.json"}}
+	ids := must(outbox.Submit(ctx, cdn.Rounds(purger.Capabilities(), about, selectors, 0))) // durable from here on
+	entries := must(outbox.Wait(ctx, ids...))                                               // accepted, twice
+	evidence := must(outbox.Verify(ctx, probe, cdn.Want{Region: "eu-west", Epoch: 17}, ids...))
 
-	ids, err := outbox.Submit(ctx, []cdn.Item{{
-		Provider: "fastly", Scope: "SU1Z0isxPaozGVKXdv0eY", App: "waf", Region: "eu-west", Epoch: 17,
-		Selector: cdn.Selector{Kind: cdn.Key, Value: "rules@eu-west-16"}, Round: 1,
-	}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	entries, err := outbox.Wait(ctx, ids...)
-	fmt.Println(entries[0].State, err)
-	evidence, err := outbox.Verify(ctx, probe, cdn.Want{Region: "eu-west", Epoch: 17}, ids...)
-	fmt.Println(evidence[0].Seen, evidence[0].Fresh, err)
-	entry, _ := outbox.Get(ids[0])
+	fmt.Println(len(entries), entries[1].State, evidence[0].Seen, evidence[0].Fresh)
+	entry, _ := outbox.Get(ids[1])
 	fmt.Println(entry.State)
 	cancel()
 	fmt.Println(<-done)
 	// Output:
-	// accepted <nil>
-	// eu-west-17 true <nil>
+	// 2 accepted eu-west-17 true
 	// verified
 	// <nil>
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
 }

@@ -39,7 +39,7 @@ type Item struct {
 	App      string   `json:"app"`            // what was rolled out
 	Region   string   `json:"region"`         // where
 	Epoch    uint64   `json:"epoch"`          // of the activation that this purge follows
-	Selector Selector `json:"selector"`       // what to purge
+	Selector Selector `json:"selector"`       // what to purge; of kind Fence: what to fence
 	Soft     bool     `json:"soft,omitempty"` // not part of the ID
 	Round    int      `json:"round"`          // 1, 2, …: a repetition is an item of its own
 
@@ -77,6 +77,7 @@ type Entry struct {
 	AcceptedAt time.Time  `json:"accepted_at,omitzero"` // zero before StateAccepted
 	VerifiedAt time.Time  `json:"verified_at,omitzero"` // zero before StateVerified
 	Evidence   []Evidence `json:"evidence,omitempty"`   // what Verify saw
+	Skipped    string     `json:"skipped,omitempty"`    // why nothing was done, in StateAccepted: the scope has no fence
 	Split      int        `json:"split,omitempty"`      // a refused batch is halved so often for this item
 }
 

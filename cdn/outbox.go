@@ -140,7 +140,14 @@ func (o *Outbox) check(item Item, fresh map[ID]Entry) error {
 	if err := validScope(item.Scope); err != nil {
 		return err
 	}
-	if err := purger.Capabilities().Check(item.Selector, item.Soft); err != nil {
+	if item.Selector.Kind == Fence {
+		if _, can := purger.(Fencer); !can {
+			return fmt.Errorf("provider %q: %w", item.Provider, ErrNoFence)
+		}
+		if err := ValidateFence(item.Scope, item.Selector.Value, item.Epoch); err != nil {
+			return err
+		}
+	} else if err := purger.Capabilities().Check(item.Selector, item.Soft); err != nil {
 		return err
 	}
 	if item.Round < 1 {

@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,7 +20,9 @@ import (
 //     selectors: those were accepted, the others were not.
 //   - A nil error means that the provider accepted every selector. It does not
 //     mean that the caches have dropped the objects.
-//   - Sending the same request again is harmless.
+//   - Sending the same request again is harmless. Where the provider takes an
+//     idempotency key it is made from Request.ID and the selectors: one
+//     intention resent is one purge, and never taken for another one.
 //   - Quotas are respected by waiting inside Purge, bounded by ctx: two
 //     callers that share a Purger share its token bucket.
 //   - No token appears in an error, a log line or a URL.
@@ -38,16 +41,49 @@ type Purger interface {
 // older than a generation. Raise the fence before the purge: a response that
 // was on its way during the purge is then not kept.
 type Fencer interface {
-	// Fence returns when every cache of the scope refuses responses of region
-	// below epoch. A fence is never lowered. Errors are *Error.
+	// Fence returns when every cache of the scope refuses responses of region,
+	// the name before the epoch in their generation, below epoch; where a change takes time to spread, it waits that long,
+	// bounded by ctx. A fence is never lowered, and raising it again is
+	// harmless. Errors are *Error; one that wraps ErrNoFence means that this
+	// scope was configured without.
 	Fence(ctx context.Context, scope, region string, epoch uint64) error
+}
+
+// ErrNoFence says that a scope has no fence to raise, although the Purger has
+// for others.
+var ErrNoFence = errors.New("no fence is configured")
+
+// MaxEpoch is the highest epoch of a fence: 15 digits, which every VCL reads as
+// an integer.
+const MaxEpoch = 999_999_999_999_999
+
+// maxFence is two names of 63 characters and the dot between them: a fence may be one
+// app's in a region, "waf.eu-west".
+const maxFence = 127
+
+// ValidateFence checks what a fence is about. Only what passes may be sent.
+func ValidateFence(scope, region string, epoch uint64) error {
+	if err := validScope(scope); err != nil {
+		return err
+	}
+	if _, _, err := ParseGen(fmt.Sprintf("%s-%d", region, epoch)); err != nil || len(region) > maxFence || strings.Trim(region, "-.") != region {
+		return fmt.Errorf("region %.80q must be 1 to %d of [a-z0-9.-], no - or . at either end", region, maxFence)
+	}
+	if epoch > MaxEpoch {
+		return fmt.Errorf("epoch %d is above %d", epoch, uint64(MaxEpoch))
+	}
+	return nil
 }
 
 // Request is one call to a provider.
 type Request struct {
-	Scope     string     // service id (Fastly), zone id (Cloudflare), group of instances (Varnish)
+	Scope     string     // service id (Fastly), zone id (Cloudflare), distribution id (CloudFront), group of instances (Varnish, HTTP)
 	Selectors []Selector // of one kind, within the limits of that kind
 	Soft      bool       // mark stale instead of removing, where the kind can
+
+	// ID names the intention: the same for a resend, another one for another
+	// purge of the same selectors. Empty means that every call is meant anew.
+	ID string
 }
 
 // Receipt is what a provider accepted.
@@ -56,6 +92,8 @@ type Receipt struct {
 	// purge id, empty where it gives none.
 	IDs        map[Selector]string // selector → purge id
 	AcceptedAt time.Time           // when the answer came
+
+	skipped string // of a fence: why there was nothing to do
 }
 
 // Capabilities describes what a Purger can do. Kinds that are absent cannot
@@ -63,6 +101,7 @@ type Receipt struct {
 type Capabilities struct {
 	Kinds     map[Kind]Limits  // kind → limits
 	Buckets   map[string]Quota // name used in Limits.Bucket → quota shared by those kinds
+	Spread    time.Duration    // until a fence that was raised stands everywhere; 0: at once, or none is configured
 	KeyForbid string           // characters this provider reads as separators, besides space
 }
 
@@ -70,6 +109,7 @@ type Capabilities struct {
 type Limits struct {
 	Batch  int           // selectors per request, at least 1
 	Bytes  int           // sum of value lengths plus one each, per request; 0 means no limit
+	Length int           // bytes of one value, where that is less than the common rule; 0 means no limit
 	Soft   bool          // soft purge is possible
 	Gap    time.Duration // the provider's advice for a second purge after this one; 0 means none
 	Bucket string        // entry of Capabilities.Buckets; empty means no quota
@@ -96,6 +136,9 @@ func (c Capabilities) Check(s Selector, soft bool) error {
 	}
 	if s.Kind == Key && strings.ContainsAny(s.Value, c.KeyForbid) {
 		return fmt.Errorf("%w %.80q: key contains one of %q, which separates keys at this provider", ErrSelector, s, c.KeyForbid)
+	}
+	if limits.Length > 0 && len(s.Value) > limits.Length {
+		return fmt.Errorf("%w %.80q: %s is %d bytes long, the provider takes %d", ErrSelector, s, s.Kind, len(s.Value), limits.Length)
 	}
 	if limits.Bytes > 0 && len(s.Value)+1 > limits.Bytes {
 		return fmt.Errorf("%w %.80q: value is longer than the %d bytes of a request", ErrSelector, s, limits.Bytes-1)

@@ -2,10 +2,13 @@ package cdn
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -211,11 +214,52 @@ func (o *Outbox) attempt(ctx context.Context, batch []Entry) error {
 	selectors = Coalesce(selectors)
 	item := sent[0].Item
 	purger := o.purgers[item.Provider]
-	receipt, failure := purger.Purge(ctx, Request{Scope: item.Scope, Selectors: selectors, Soft: item.Soft})
+	var receipt Receipt
+	var failure error
+	if item.Selector.Kind == Fence {
+		receipt, failure = raise(ctx, purger, item)
+	} else {
+		receipt, failure = purger.Purge(ctx, Request{
+			Scope: item.Scope, Selectors: selectors, Soft: item.Soft, ID: intention(sent),
+		})
+	}
 	if failure != nil && ctx.Err() != nil && len(receipt.IDs) == 0 {
 		return nil // stays sent, and is sent again by the next Run
 	}
 	return o.settle(sent, receipt, failure, len(selectors))
+}
+
+// raise raises the fence that the item is about. A scope without one is passed over: the
+// purges that follow are all there is.
+func raise(ctx context.Context, p Purger, item Item) (Receipt, error) {
+	fencer, can := p.(Fencer)
+	if !can { // the configuration has changed since
+		return skipped(item), nil
+	}
+	err := fencer.Fence(ctx, item.Scope, item.Selector.Value, item.Epoch)
+	if errors.Is(err, ErrNoFence) {
+		return skipped(item), nil
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{IDs: map[Selector]string{item.Selector: ""}, AcceptedAt: time.Now()}, nil
+}
+
+func skipped(item Item) Receipt {
+	return Receipt{IDs: map[Selector]string{item.Selector: ""}, skipped: ErrNoFence.Error()}
+}
+
+// intention is the same whenever the same entries travel together, after a crash
+// too. Entries of another round or epoch make another one.
+func intention(batch []Entry) string {
+	ids := make([]string, len(batch))
+	for i, e := range batch {
+		ids[i] = string(e.ID)
+	}
+	slices.Sort(ids)
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\n")))
+	return hex.EncodeToString(sum[:16])
 }
 
 // markSent skips what was cancelled since it was picked.
@@ -235,6 +279,11 @@ func (o *Outbox) markSent(ids []ID) ([]Entry, error) {
 // settle writes the outcome of a call for each entry of a batch of n selectors.
 func (o *Outbox) settle(sent []Entry, receipt Receipt, failure error, n int) error {
 	now := time.Now()
+	cause := failure
+	if cause == nil {
+		cause = fmt.Errorf("the receipt of %s lacks the selector", sent[0].Item.Provider)
+	}
+	due := now.Add(o.wait(sent, cause))
 	o.mu.Lock()
 	var updates []Entry
 	for _, before := range sent {
@@ -243,26 +292,18 @@ func (o *Outbox) settle(sent []Entry, receipt Receipt, failure error, n int) err
 			continue // cancelled during the call
 		}
 		if id, ok := receipt.IDs[e.Item.Selector]; ok {
-			e.State, e.PurgeID, e.AcceptedAt, e.LastError = StateAccepted, id, receipt.AcceptedAt, ""
+			e.State, e.PurgeID, e.AcceptedAt, e.LastError, e.Skipped = StateAccepted, id, receipt.AcceptedAt, "", receipt.skipped
 			if e.AcceptedAt.IsZero() {
 				e.AcceptedAt = now
 			}
 			updates = append(updates, e)
 			continue
 		}
-		cause := failure
-		if cause == nil {
-			cause = fmt.Errorf("the receipt of %s lacks the selector", e.Item.Provider)
-		}
-		wait := o.backoff.after(e.Attempts)
-		e.LastError, e.DueAt = cause.Error(), now.Add(wait)
+		e.LastError, e.DueAt = cause.Error(), due
 		switch class := ClassOf(cause); class {
 		case Unknown: // stays sent
 		case Retryable, RateLimited:
 			e.State = StateIntended
-			if asked := retryAfter(cause); asked > 0 {
-				e.DueAt = now.Add(asked)
-			}
 			if class == RateLimited {
 				o.paused[e.Item.Provider] = latest(o.paused[e.Item.Provider], e.DueAt)
 			}
@@ -279,6 +320,19 @@ func (o *Outbox) settle(sent []Entry, receipt Receipt, failure error, n int) err
 		updates = append(updates, e)
 	}
 	return o.storeAndUnlock(updates)
+}
+
+// wait is the same for the whole batch, so that what failed together is sent
+// together again.
+func (o *Outbox) wait(sent []Entry, failure error) time.Duration {
+	if asked := retryAfter(failure); asked > 0 {
+		return asked
+	}
+	attempts := 0
+	for _, e := range sent {
+		attempts = max(attempts, e.Attempts)
+	}
+	return o.backoff.after(attempts)
 }
 
 // retryAfter adds up to a tenth, so that those who were told the same time do

@@ -20,7 +20,11 @@ const (
 	All    Kind = "all"    // everything in the scope; Value is empty
 )
 
-// Kinds lists every kind, narrowest first.
+// Fence is not a way to purge: an outbox item of this kind raises the generation fence of
+// Value, "waf.eu-west", to the item's epoch. It is no kind of a rule or a request.
+const Fence Kind = "fence"
+
+// Kinds lists every kind to purge by, narrowest first.
 var Kinds = []Kind{Key, URL, Prefix, Host, All}
 
 // maxKey is the limit of Fastly (bytes of a surrogate key) and of Cloudflare
@@ -74,8 +78,12 @@ func (s Selector) MarshalText() ([]byte, error) {
 	return []byte(s.String()), nil
 }
 
-// UnmarshalText reads the text form.
+// UnmarshalText reads the text form, that of a fence too.
 func (s *Selector) UnmarshalText(text []byte) error {
+	if name, ok := strings.CutPrefix(string(text), string(Fence)+":"); ok {
+		*s = Selector{Fence, name}
+		return s.Validate()
+	}
 	parsed, err := ParseSelector(string(text))
 	if err != nil {
 		return err
@@ -84,7 +92,7 @@ func (s *Selector) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Compare orders selectors by kind (narrowest first), then value.
+// Compare orders selectors by kind (fences first, then narrowest first), then value.
 func (s Selector) Compare(o Selector) int {
 	return cmp.Or(
 		cmp.Compare(slices.Index(Kinds, s.Kind), slices.Index(Kinds, o.Kind)),
@@ -108,6 +116,8 @@ func (s Selector) Validate() error {
 		if s.Value != "" {
 			err = errors.New("all takes no value")
 		}
+	case Fence:
+		_, _, err = ParseGen(s.Value + "-0")
 	default:
 		err = errKind
 	}

@@ -55,6 +55,12 @@ type RegionConfig struct {
 type CDNTarget struct {
 	Provider string `json:"provider" yaml:"provider"` // name of a Purger
 	Scope    string `json:"scope" yaml:"scope"`       // service, zone or group of instances
+	// Tier says how far from the origin it is: lower ones are purged before higher ones, which
+	// refill from them. A shield is 0, the edge before it 1.
+	Tier int `json:"tier,omitempty" yaml:"tier"`
+	// Optional lets a region go on without it: its purges are sent and repeated all the same,
+	// and nobody waits for them or proves them.
+	Optional bool `json:"optional,omitempty" yaml:"optional"`
 }
 
 // maxName bounds the name of a controller: the lease holds it beside an id.

@@ -382,7 +382,7 @@ func site(app wire.App, version wire.Version, a, b string) content {
 
 // plan takes the waves one after the other without waiting for time to pass.
 func plan(waves ...[]wire.Region) *rollout.Plan {
-	p := &rollout.Plan{MaxUnavailable: rollout.Count(2), Deadline: wire.Duration(20 * time.Second), ApproveWithin: wire.Duration(time.Hour), OnFailure: rollout.RevertWave}
+	p := &rollout.Plan{MaxUnavailable: rollout.Count(2), Deadline: wire.Duration(20 * time.Second), ApproveWithin: wire.Duration(time.Hour), OnFailure: rollout.RevertWave, OnPurgeFailure: rollout.HoldOnly}
 	for _, regions := range waves {
 		p.Waves = append(p.Waves, rollout.Wave{Regions: regions, Strategy: rollout.StrategyRolling})
 	}

@@ -89,7 +89,7 @@ func newID() string {
 
 func (c *Controller) view(app wire.App) AppView {
 	s := c.states[app]
-	return AppView{App: app, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s)}
+	return AppView{App: app, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(app, s)}
 }
 
 // App returns the state of one app.

@@ -222,20 +222,28 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 	return nil
 }
 
-// purgeTime predicts how long the purge of a region takes at its providers' limits: both
-// rounds at all targets, and the gap between them. Other regions may use the same accounts.
-func (c *Controller) purgeTime(r wire.Region, selectors []cdn.Selector) (longest time.Duration) {
+// purgeTime predicts how long the purge of a region takes at its providers' limits: fences,
+// both rounds at all targets, tier after tier, and the gap between them. Other regions may use the same accounts.
+func (c *Controller) purgeTime(r wire.Region, selectors []cdn.Selector) time.Duration {
 	counts := make(map[cdn.Kind]int)
 	for _, s := range selectors {
 		counts[s.Kind]++
 	}
-	targets := make(map[string]int)
-	for _, t := range c.cfg.Regions[r].CDN {
-		targets[t.Provider]++
+	type tiered struct {
+		tier     int
+		provider string
 	}
-	for name, n := range targets {
-		caps := c.purger(name).Capabilities()
-		sent, gap := make(map[cdn.Kind]int), time.Duration(0)
+	targets := make(map[tiered]int)
+	for _, t := range c.cfg.Regions[r].CDN {
+		if !t.Optional {
+			targets[tiered{t.Tier, t.Provider}]++
+		}
+	}
+	tiers := make(map[int]time.Duration) // one waits for the other
+	var fence, gap time.Duration
+	for t, n := range targets {
+		caps := c.purger(t.provider).Capabilities()
+		sent := make(map[cdn.Kind]int)
 		for kind, count := range counts {
 			limits := caps.Kinds[kind]
 			if batch := max(1, limits.Batch); !caps.Buckets[limits.Bucket].PerSelector {
@@ -243,7 +251,12 @@ func (c *Controller) purgeTime(r wire.Region, selectors []cdn.Selector) (longest
 			}
 			sent[kind], gap = 2*n*count, max(gap, c.cfg.OriginFetch, limits.Gap)
 		}
-		longest = max(longest, cdn.PredictDuration(caps, sent)+gap)
+		tiers[t.tier] = max(tiers[t.tier], cdn.PredictDuration(caps, sent))
+		fence = max(fence, caps.Spread)
 	}
-	return longest
+	total := fence + gap
+	for _, d := range tiers {
+		total += d
+	}
+	return total
 }

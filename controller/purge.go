@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -146,19 +144,6 @@ func (c *Controller) purger(name string) cdn.Purger {
 	return noPurger{}
 }
 
-// items returns the outbox items of one attempt at a purge effect: every selector at
-// every target of the region, and once more after the gap.
-func (c *Controller) items(e rollout.Purge, selectors []cdn.Selector, attempt int) []cdn.Item {
-	var items []cdn.Item
-	for _, t := range c.cfg.Regions[e.Region].CDN {
-		items = append(items, cdn.Rounds(c.purger(t.Provider).Capabilities(), cdn.Item{
-			Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region),
-			Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
-		}, selectors, c.cfg.OriginFetch)...)
-	}
-	return items
-}
-
 // purge hands a purge effect to the outbox and sees to it that the engine learns the end.
 // A refusal that a person has to mend ends it as failed; anything else is repeated for ever.
 func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
@@ -169,16 +154,15 @@ func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 		}
 		return c.purged(ctx, e, err)
 	}
-	items := c.items(e, selectors, 0)
-	if len(items) == 0 {
+	stages := c.stages(e, selectors, 0)
+	if len(stages) == 0 {
 		return c.purged(ctx, e, nil)
 	}
-	ids, err := c.submit(ctx, items)
-	if err != nil {
+	if _, err := c.submit(ctx, stages[0].items); err != nil {
 		return c.purged(ctx, e, err)
 	}
 	c.cfg.trace("purge stored")
-	c.follow(ctx, e, selectors, ids)
+	c.follow(ctx, e, selectors)
 	return nil
 }
 
@@ -193,23 +177,14 @@ func hopeless(err error) bool {
 	return false
 }
 
-// submit stores items and wakes those that an earlier attempt gave up.
-func (c *Controller) submit(ctx context.Context, items []cdn.Item) ([]cdn.ID, error) {
-	ids, err := c.outbox.Submit(ctx, items)
-	if err != nil {
-		return nil, err
-	}
-	return ids, c.outbox.Retry(ctx, ids...)
-}
-
 // follow waits in the background for the end of a purge. One effect is followed once.
-func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cdn.Selector, ids []cdn.ID) {
+func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) {
 	if _, twice := c.following.LoadOrStore(e.ID(), true); twice {
 		return
 	}
 	c.followers.Go(func() {
 		defer c.following.Delete(e.ID())
-		err := c.verify(ctx, e, selectors, ids)
+		err := c.verify(ctx, e, selectors)
 		if ctx.Err() != nil {
 			return // the next start follows it again
 		}
@@ -230,12 +205,16 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 	})
 }
 
-// verify waits until everything was accepted and, where the app has vantage points in the
-// region, until all of them see the epoch. It repeats the purge when one does not.
-func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector, ids []cdn.ID) error {
-	for attempt := 1; ; attempt++ {
-		if err := c.accepted(ctx, e, ids); err != nil {
+// verify has every stage accepted and, where the app has vantage points in the region, waits
+// until all of them see the epoch. It repeats the purge when one does not.
+func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) error {
+	for attempt := 0; ; attempt++ {
+		ids, err := c.carryThrough(ctx, e, c.stages(e, selectors, attempt))
+		if err != nil {
 			return err
+		}
+		if len(ids) == 0 { // nobody waits for what was sent
+			return nil
 		}
 		evidence, err := c.outbox.Verify(ctx, c.verifier(e), cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch)}, ids...)
 		if err == nil {
@@ -244,45 +223,11 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if !errors.Is(err, cdn.ErrStale) {
 			return err
 		}
-		if attempt > purgeRepeats {
-			return fmt.Errorf("still stale after %d purges: %w", attempt, err)
+		if attempt == purgeRepeats {
+			return fmt.Errorf("still stale after %d purges: %w", attempt+1, err)
 		}
 		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purging again: %v", e.Region, err)})
-		if ids, err = c.submit(ctx, c.items(e, selectors, attempt)); err != nil {
-			return err
-		}
 	}
-}
-
-// accepted waits until the providers have accepted the items, round after round.
-func (c *Controller) accepted(ctx context.Context, e rollout.Purge, ids []cdn.ID) error {
-	byRound := make(map[int][]cdn.ID)
-	for _, id := range ids {
-		if entry, ok := c.outbox.Get(id); ok {
-			byRound[entry.Item.Round] = append(byRound[entry.Item.Round], id)
-		}
-	}
-	for i, round := range slices.Sorted(maps.Keys(byRound)) {
-		entries, err := c.outbox.Wait(ctx, byRound[round]...)
-		if err != nil {
-			return err
-		}
-		what := make(map[string]bool) // "key:a at fastly/service"
-		for _, entry := range entries {
-			item := entry.Item
-			if entry.State == cdn.StateRefused {
-				return fmt.Errorf("%s/%s refused %s: %s", item.Provider, item.Scope, item.Selector, entry.Reason)
-			}
-			what[fmt.Sprintf("%s at %s/%s", item.Selector, item.Provider, item.Scope)] = true
-		}
-		c.cfg.trace("purge accepted")
-		verb := "purged"
-		if i > 0 {
-			verb = "purged again, for what was on its way meanwhile:"
-		}
-		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: %s %s", e.Region, verb, strings.Join(slices.Sorted(maps.Keys(what)), ", "))})
-	}
-	return nil
 }
 
 // seen is what the vantage points saw, for people.

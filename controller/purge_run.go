@@ -43,20 +43,26 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		}
 		selectors = append(selectors, s)
 	}
-	items, err := decide(ctx, c, func() ([]cdn.Item, error) {
+	stages, err := decide(ctx, c, func() ([]stage, error) {
 		w := &write{}
 		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
 		// The audit entry's number makes the round unique.
 		if err := c.commit(w); err != nil {
 			return nil, err
 		}
-		return c.items(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
+		return c.stages(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := c.forgetRuns(req.Region); err != nil {
 		return nil, err
+	}
+	// All at once: nobody would submit the later stages after a crash. Their order is kept
+	// within a target, by the gap before its second purge.
+	var items []cdn.Item
+	for _, s := range stages {
+		items = append(items, slices.Concat(s.items, s.loose)...)
 	}
 	ids, err := c.outbox.Submit(ctx, items)
 	if err != nil {

@@ -24,11 +24,11 @@ func TestVantagePoints(t *testing.T) {
 		calls int                     // purges of ams, when the rollout has come to an end
 		why   string                  // of the halt; "": it is done
 	}{
-		{"fresh", func(int) string { return "ams-1" }, 2, ""},
-		{"stale until purged again", func(n int) string { return fmt.Sprintf("ams-%d", n/4) }, 4, ""},
-		{"stale until the last repeat", func(n int) string { return fmt.Sprintf("ams-%d", n/halt) }, halt, ""},
-		{"stale for ever", func(int) string { return "ams-0" }, halt, "ams-0, wanted ams-1"},
-		{"another region", func(int) string { return "fra-1" }, halt, "fra-1 of another region"},
+		{"fresh", func(int) string { return "edge.ams-1" }, 2, ""},
+		{"stale until purged again", func(n int) string { return fmt.Sprintf("edge.ams-%d", n/4) }, 4, ""},
+		{"stale until the last repeat", func(n int) string { return fmt.Sprintf("edge.ams-%d", n/halt) }, halt, ""},
+		{"stale for ever", func(int) string { return "edge.ams-0" }, halt, "edge.ams-0, wanted edge.ams-1"},
+		{"another region", func(int) string { return "edge.fra-1" }, halt, "edge.fra-1 of another region"},
 		{"nothing to go by", func(int) string { return "" }, halt, "neither"},
 		{"does not answer", nil, halt, "no answer"},
 	} {
@@ -39,7 +39,7 @@ func TestVantagePoints(t *testing.T) {
 			edgeCache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				switch {
 				case mended.Load():
-					w.Header().Set("X-Ebbgate-Gen", "ams-1")
+					w.Header().Set("X-Ebbgate-Gen", "edge.ams-1")
 				case test.shows == nil:
 					panic(http.ErrAbortHandler)
 				default:
@@ -49,7 +49,7 @@ func TestVantagePoints(t *testing.T) {
 				}
 			}))
 			t.Cleanup(edgeCache.Close)
-			good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Ebbgate-Gen", "ams-1") }))
+			good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Ebbgate-Gen", "edge.ams-1") }))
 			t.Cleanup(good.Close)
 			probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "good", URL: good.URL}, {Name: "near", URL: edgeCache.URL}}})
 			must(t, err)
@@ -85,7 +85,7 @@ func TestVantagePoints(t *testing.T) {
 			must(t, err)
 			seen := 0
 			for _, e := range entries {
-				if e.State == cdn.StateVerified && len(e.Evidence) == 2 && e.Evidence[1].Seen == "ams-1" {
+				if e.State == cdn.StateVerified && len(e.Evidence) == 2 && e.Evidence[1].Seen == "edge.ams-1" {
 					seen++
 				}
 			}

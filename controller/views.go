@@ -88,6 +88,8 @@ type AppView struct {
 	Summary rollout.Summary  `json:"summary"`
 	Rollout *rollout.Rollout `json:"rollout,omitempty"` // the active or last one
 	Explain []string         `json:"explain,omitempty"`
+	// Barriers is how far each region's newest purge has come at each of its targets.
+	Barriers []BarrierView `json:"barriers,omitempty"`
 }
 
 // RegionView is one region.

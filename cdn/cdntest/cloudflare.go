@@ -24,8 +24,9 @@ type CloudflareConfig struct {
 	OnPurge func(Purge) // called for each purge carried out; may be nil
 }
 
-// Cloudflare answers POST /zones/{id}/purge_cache, with or without a prefix
-// such as /client/v4.
+// Cloudflare answers POST /zones/{id}/purge_cache and
+// /zones/{id}/environments/{id}/purge_cache, with or without a prefix such as
+// /client/v4.
 type Cloudflare struct {
 	standIn
 	config CloudflareConfig
@@ -63,6 +64,10 @@ func (c *Cloudflare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_, path, _ := strings.Cut(r.URL.Path, "/zones/")
 	zone, rest, _ := strings.Cut(path, "/")
+	environment := ""
+	if inner, ok := strings.CutPrefix(rest, "environments/"); ok {
+		environment, rest, _ = strings.Cut(inner, "/")
+	}
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+c.config.Token:
 		cloudflareError(w, http.StatusForbidden, 10000, "Authentication error")
@@ -72,7 +77,7 @@ func (c *Cloudflare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cloudflareError(w, http.StatusBadRequest, 7003, "Could not route to "+r.URL.Path+", perhaps your object identifier is invalid?")
 		return
 	}
-	selectors, err := c.selectors(r.Body)
+	selectors, variants, err := c.selectors(r.Body)
 	if err != nil {
 		cloudflareError(w, http.StatusBadRequest, 1014, err.Error())
 		return
@@ -82,24 +87,43 @@ func (c *Cloudflare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		cloudflareError(w, http.StatusTooManyRequests, 971, "Please wait and consider throttling your request speed")
 		return
 	}
-	c.done(Purge{Provider: "cloudflare", Scope: zone, Selectors: selectors}, fault)
+	c.done(Purge{Provider: "cloudflare", Scope: zone, Environment: environment, Selectors: selectors, Variants: variants}, fault)
 	answer(w, http.StatusOK, map[string]any{
 		"success": true, "errors": []any{}, "messages": []any{},
 		"result": map[string]string{"id": fmt.Sprintf("%032x", c.Calls())},
 	})
 }
 
+// file is a URL, alone or with the headers that its cache key depends on.
+type file struct {
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+}
+
+func (f *file) UnmarshalJSON(data []byte) error {
+	type object file
+	if err := json.Unmarshal(data, &f.URL); err == nil {
+		return nil
+	}
+	return json.Unmarshal(data, (*object)(f))
+}
+
 // selectors takes a body with exactly one of the five ways to purge.
-func (c *Cloudflare) selectors(body io.Reader) ([]cdn.Selector, error) {
+func (c *Cloudflare) selectors(body io.Reader) ([]cdn.Selector, []map[string]string, error) {
 	var b struct {
-		Files      []string `json:"files"`
+		Files      []file   `json:"files"`
 		Tags       []string `json:"tags"`
 		Hosts      []string `json:"hosts"`
 		Prefixes   []string `json:"prefixes"`
 		Everything bool     `json:"purge_everything"`
 	}
-	if err := json.NewDecoder(io.LimitReader(body, 1<<20)).Decode(&b); err != nil {
-		return nil, fmt.Errorf("the request body is not valid: %w", err)
+	if err := json.NewDecoder(io.LimitReader(body, maxBody)).Decode(&b); err != nil {
+		return nil, nil, fmt.Errorf("the request body is not valid: %w", err)
+	}
+	var urls []string
+	var variants []map[string]string
+	for _, f := range b.Files {
+		urls, variants = append(urls, f.URL), append(variants, f.Headers)
 	}
 	var out []cdn.Selector
 	ways := 0
@@ -116,11 +140,11 @@ func (c *Cloudflare) selectors(body io.Reader) ([]cdn.Selector, error) {
 		return nil
 	}
 	for _, err := range []error{
-		add(cdn.URL, b.Files, c.config.Files), add(cdn.Key, b.Tags, 100),
+		add(cdn.URL, urls, c.config.Files), add(cdn.Key, b.Tags, 100),
 		add(cdn.Host, b.Hosts, 100), add(cdn.Prefix, b.Prefixes, 100),
 	} {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if b.Everything {
@@ -128,9 +152,9 @@ func (c *Cloudflare) selectors(body io.Reader) ([]cdn.Selector, error) {
 		out = append(out, cdn.Selector{Kind: cdn.All})
 	}
 	if ways != 1 {
-		return nil, fmt.Errorf("exactly one of files, tags, hosts, prefixes and purge_everything, not %d", ways)
+		return nil, nil, fmt.Errorf("exactly one of files, tags, hosts, prefixes and purge_everything, not %d", ways)
 	}
-	return out, nil
+	return out, variants, nil
 }
 
 func cloudflareError(w http.ResponseWriter, status, code int, message string) {

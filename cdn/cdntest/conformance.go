@@ -20,6 +20,10 @@ type Subject struct {
 	// still served from the cache, and must not fill the cache.
 	Put func(t *testing.T, url string, tags ...string)
 	Has func(t *testing.T, url string) bool
+	// Keeps has a cache of the scope fetch a response whose X-Ebbgate-Gen is gen,
+	// none if that is empty, and reports whether the cache kept it. Required if
+	// the Purger is a Fencer.
+	Keeps func(t *testing.T, gen string) bool
 	// Calls counts the requests that reached the provider.
 	Calls func() int
 }
@@ -37,6 +41,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Subject) {
 	t.Run("cancelled", func(t *testing.T) { cancelled(t, fresh(t)) })
 	t.Run("unknown scope", func(t *testing.T) { unknownScope(t, fresh(t)) })
 	t.Run("concurrent", func(t *testing.T) { concurrent(t, fresh(t)) })
+	t.Run("fence", func(t *testing.T) { fence(t, fresh) })
 }
 
 func capabilities(t *testing.T, s Subject) {
@@ -76,6 +81,16 @@ func choose(kind cdn.Kind) cdn.Selector {
 	default:
 		return cdn.Selector{Kind: kind}
 	}
+}
+
+// able returns a selector of the narrowest kind that the provider has.
+func able(s Subject) cdn.Selector {
+	for _, kind := range cdn.Kinds {
+		if _, ok := s.Purger.Capabilities().Kinds[kind]; ok {
+			return choose(kind)
+		}
+	}
+	panic("cdntest: no kind can be purged")
 }
 
 func effect(t *testing.T, fresh func(t *testing.T) Subject) {
@@ -161,7 +176,7 @@ func refuses(t *testing.T, s Subject) {
 		})
 	}
 	for _, scope := range []string{"", "../user", "a/b", "a?b"} {
-		_, err := s.Purger.Purge(t.Context(), cdn.Request{Scope: scope, Selectors: []cdn.Selector{choose(cdn.Key)}})
+		_, err := s.Purger.Purge(t.Context(), cdn.Request{Scope: scope, Selectors: []cdn.Selector{able(s)}})
 		wantClass(t, s, err, cdn.Refused)
 	}
 	if n := s.Calls() - before; n != 0 {
@@ -175,7 +190,7 @@ func refuses(t *testing.T, s Subject) {
 func cancelled(t *testing.T, s Subject) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Purger.Purge(ctx, cdn.Request{Scope: s.Scope, Selectors: []cdn.Selector{choose(cdn.Key)}})
+	_, err := s.Purger.Purge(ctx, cdn.Request{Scope: s.Scope, Selectors: []cdn.Selector{able(s)}})
 	var e *cdn.Error
 	if !errors.As(err, &e) || e.Class.Terminal() || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want a retryable *cdn.Error that wraps context.Canceled", err)
@@ -183,7 +198,7 @@ func cancelled(t *testing.T, s Subject) {
 }
 
 func unknownScope(t *testing.T, s Subject) {
-	_, err := s.Purger.Purge(t.Context(), cdn.Request{Scope: "no-such-scope", Selectors: []cdn.Selector{choose(cdn.Key)}})
+	_, err := s.Purger.Purge(t.Context(), cdn.Request{Scope: "no-such-scope", Selectors: []cdn.Selector{able(s)}})
 	wantClass(t, s, err, cdn.NotFound)
 }
 

@@ -19,15 +19,21 @@ import (
 type FastlyConfig struct {
 	Token        string      // what Fastly-Key must be; required
 	Services     []string    // known service ids; empty means any
-	CallsPerHour int         // purge-all counts against it; default 1000
+	CallsPerHour int         // purge-all and writes count against it; default 1000
 	OnPurge      func(Purge) // called for each purge carried out; may be nil
+
+	Dictionaries []string      // known dictionary ids; empty means any
+	Spread       time.Duration // until the edge has a dictionary item; default none, really about 30 s
 }
 
-// Fastly answers the purge endpoints as developer.fastly.com documents them.
+// Fastly answers the endpoints of purges and of dictionary items as
+// developer.fastly.com documents them.
 type Fastly struct {
 	standIn
 	config FastlyConfig
 	hourly *rate.Limiter
+
+	items map[string][]itemWrite // service, dictionary and key → values over time; guarded by standIn.mu
 }
 
 func NewFastly(c FastlyConfig) *Fastly {
@@ -37,6 +43,7 @@ func NewFastly(c FastlyConfig) *Fastly {
 	return &Fastly{
 		standIn: standIn{onPurge: c.OnPurge}, config: c,
 		hourly: rate.NewLimiter(rate.Limit(float64(c.CallsPerHour)/3600), c.CallsPerHour),
+		items:  map[string][]itemWrite{},
 	}
 }
 
@@ -47,10 +54,6 @@ func (f *Fastly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if fault.Status != 0 {
 		fastlyError(w, fault.Status, http.StatusText(fault.Status), fault.Message)
-		return
-	}
-	if r.Method != http.MethodPost {
-		fastlyError(w, http.StatusMethodNotAllowed, "Method not allowed", r.Method)
 		return
 	}
 	if target, ok := strings.CutPrefix(r.URL.EscapedPath(), "/purge/"); ok {
@@ -69,6 +72,14 @@ func (f *Fastly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	service := parts[1]
 	if len(f.config.Services) > 0 && !slices.Contains(f.config.Services, service) {
 		fastlyError(w, http.StatusNotFound, "Record not found", "Cannot find service "+service)
+		return
+	}
+	if len(parts) == 6 && parts[2] == "dictionary" && parts[4] == "item" {
+		f.dictionary(w, r, itemPath{service, parts[3], parts[5]}, fault)
+		return
+	}
+	if r.Method != http.MethodPost {
+		fastlyError(w, http.StatusMethodNotAllowed, "Method not allowed", r.Method)
 		return
 	}
 	switch {
@@ -121,16 +132,24 @@ func (f *Fastly) keys(w http.ResponseWriter, r *http.Request, service string, fa
 }
 
 func (f *Fastly) all(w http.ResponseWriter, r *http.Request, service string, fault Fault) {
+	if !f.counted(w) {
+		return
+	}
+	f.done(f.purge(r, service, cdn.Selector{Kind: cdn.All}), fault)
+	answer(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// counted takes one of the calls of this hour; false means that the answer was
+// given.
+func (f *Fastly) counted(w http.ResponseWriter) bool {
 	reset := time.Now().Add(time.Hour).Truncate(time.Second).Unix()
 	allowed := f.hourly.Allow()
 	w.Header().Set("Fastly-RateLimit-Remaining", strconv.Itoa(int(max(0, f.hourly.Tokens()))))
 	w.Header().Set("Fastly-RateLimit-Reset", strconv.FormatInt(reset, 10))
 	if !allowed {
 		fastlyError(w, http.StatusTooManyRequests, "You have exceeded your hourly rate limit", "")
-		return
 	}
-	f.done(f.purge(r, service, cdn.Selector{Kind: cdn.All}), fault)
-	answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	return allowed
 }
 
 func (f *Fastly) purge(r *http.Request, service string, selectors ...cdn.Selector) Purge {

@@ -1,7 +1,9 @@
 package cdntest
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,10 +16,13 @@ import (
 // Purge is one purge that a stand-in carried out.
 type Purge struct {
 	At        time.Time
-	Provider  string // "fastly" or "cloudflare"
-	Scope     string // service or zone; empty for a Fastly URL purge
+	Provider  string // "fastly", "cloudflare" or "cloudfront"
+	Scope     string // service, zone or distribution; empty for a Fastly URL purge
 	Selectors []cdn.Selector
 	Soft      bool
+
+	Environment string              // Cloudflare: the environment of the zone, if it was narrowed to one
+	Variants    []map[string]string // Cloudflare, of URLs: headers of each selector; nil for one without
 }
 
 // Fault changes the treatment of one request. The zero value changes nothing.
@@ -29,6 +34,7 @@ type Fault struct {
 	RetryAfter  string        // with Status: the Retry-After header, as given
 	Message     string        // with Status, or with Code: what the answer says
 	Code        int           // Cloudflare: answer 200 with success:false and this code, do nothing
+	Reason      string        // CloudFront, with Status: the error code, for example Throttling
 	OmitKeys    []string      // Fastly: leave these keys out of the purge and of the answer
 	Body        string        // answer 200 with exactly this, do nothing
 }
@@ -76,10 +82,16 @@ func (s *standIn) next() Fault {
 	return fault
 }
 
+// maxBody bounds a request: 3,000 paths of 4,000 bytes.
+const maxBody = 16 << 20
+
 // begin applies the part of a fault that comes before the request is looked
 // at; false means that an answer was given.
 func (s *standIn) begin(w http.ResponseWriter, r *http.Request, f Fault) bool {
 	if f.Delay > 0 {
+		// Only with the body read does net/http notice that a client gives up.
+		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		timer := time.NewTimer(f.Delay)
 		defer timer.Stop()
 		select {

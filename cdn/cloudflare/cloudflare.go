@@ -19,7 +19,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +49,13 @@ type Config struct {
 	Plan     Plan          // required
 	Endpoint string        // default https://api.cloudflare.com/client/v4/
 	Timeout  time.Duration // of one call; default 30 s
+
+	// Variants are the request headers that the cache keys of the zones depend
+	// on, in every combination that is cached, for example CF-Device-Type:
+	// mobile. A URL is purged as such and in each variant.
+	Variants []map[string]string // header → value
+	// Environments narrows the purges of a zone to one of its environments.
+	Environments map[string]string // zone id → environment id
 }
 
 // Purger is one Cloudflare account. A scope is a zone id. Tags are
@@ -57,11 +66,15 @@ type Purger struct {
 	service *cache.CacheService
 	caps    cdn.Capabilities
 	limiter *cdn.Limiter
+
+	variants     []map[string]string // header → value
+	environments map[string]string   // zone id → environment id
 }
 
 // capabilities from developers.cloudflare.com, "Purge cache: availability and
-// limits". One bucket serves tags, hosts, prefixes and everything.
-func capabilities(plan Plan) (cdn.Capabilities, bool) {
+// limits". One bucket serves tags, hosts, prefixes and everything. A URL counts
+// once for each of its forms, which are the variants and itself.
+func capabilities(plan Plan, forms int) (cdn.Capabilities, bool) {
 	bucket, files, fileBatch := cdn.Quota{}, cdn.Quota{PerSelector: true}, 100
 	switch plan {
 	case Free:
@@ -79,13 +92,15 @@ func capabilities(plan Plan) (cdn.Capabilities, bool) {
 	default:
 		return cdn.Capabilities{}, false
 	}
+	files.Burst /= forms
+	files.PerSecond /= float64(forms)
 	purge := cdn.Limits{Batch: 100, Gap: 2 * time.Second, Bucket: "purge"}
 	everything := purge
 	everything.Batch = 1
 	return cdn.Capabilities{
 		Kinds: map[cdn.Kind]cdn.Limits{
 			cdn.Key: purge, cdn.Host: purge, cdn.Prefix: purge, cdn.All: everything,
-			cdn.URL: {Batch: fileBatch, Gap: 2 * time.Second, Bucket: "files"},
+			cdn.URL: {Batch: fileBatch / forms, Gap: 2 * time.Second, Bucket: "files"},
 		},
 		Buckets:   map[string]cdn.Quota{"purge": bucket, "files": files},
 		KeyForbid: ",",
@@ -112,12 +127,19 @@ func New(c Config) (*Purger, error) {
 	if c.Timeout < 0 {
 		return nil, errors.New("cloudflare config: timeout is negative")
 	}
-	caps, ok := capabilities(c.Plan)
+	if err := validVariants(c.Variants); err != nil {
+		return nil, fmt.Errorf("cloudflare config: %w", err)
+	}
+	if err := checkEnvironments(c.Environments); err != nil {
+		return nil, fmt.Errorf("cloudflare config: %w", err)
+	}
+	caps, ok := capabilities(c.Plan, 1+len(c.Variants))
 	if !ok {
 		return nil, fmt.Errorf("cloudflare config: plan %q must be one of free, pro, business, enterprise", c.Plan)
 	}
 	return &Purger{
 		name: c.Name, token: c.Token, caps: caps, limiter: cdn.NewLimiter(caps),
+		variants: slices.Clone(c.Variants), environments: maps.Clone(c.Environments),
 		service: cache.NewCacheService(
 			option.WithBaseURL(strings.TrimRight(c.Endpoint, "/")+"/"),
 			option.WithAPIToken(c.Token),
@@ -138,51 +160,17 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	if err := p.limiter.Wait(ctx, p.name, r.Selectors[0].Kind, len(r.Selectors)); err != nil {
 		return cdn.Receipt{}, err
 	}
-	var params cache.CachePurgeParams
-	params.ZoneID.Value, params.ZoneID.Present = r.Scope, true
-	params.Body = body(r.Selectors)
 	ctx, answer := apihttp.WithAnswer(ctx)
-	_, err := p.service.Purge(ctx, params)
+	err := p.send(ctx, r.Scope, p.body(r.Selectors))
 	id, err := outcome(answer, err)
 	if err != nil {
-		return cdn.Receipt{}, p.failure(answer, err)
+		return cdn.Receipt{}, p.failure(r.Scope, answer, err)
 	}
 	ids := map[cdn.Selector]string{}
 	for _, s := range r.Selectors {
 		ids[s] = id
 	}
 	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
-}
-
-func body(selectors []cdn.Selector) cache.CachePurgeParamsBodyUnion {
-	values := make([]string, len(selectors))
-	for i, s := range selectors {
-		values[i] = s.Value
-	}
-	switch kind := selectors[0].Kind; kind {
-	case cdn.Key:
-		var b cache.CachePurgeParamsBodyCachePurgeFlexPurgeByTags
-		b.Tags.Value, b.Tags.Present = values, true
-		return b
-	case cdn.URL:
-		var b cache.CachePurgeParamsBodyCachePurgeSingleFile
-		b.Files.Value, b.Files.Present = values, true
-		return b
-	case cdn.Prefix:
-		var b cache.CachePurgeParamsBodyCachePurgeFlexPurgeByPrefixes
-		b.Prefixes.Value, b.Prefixes.Present = values, true
-		return b
-	case cdn.Host:
-		var b cache.CachePurgeParamsBodyCachePurgeFlexPurgeByHostnames
-		b.Hosts.Value, b.Hosts.Present = values, true
-		return b
-	case cdn.All:
-		var b cache.CachePurgeParamsBodyCachePurgeEverything
-		b.PurgeEverything.Value, b.PurgeEverything.Present = true, true
-		return b
-	default:
-		panic("cloudflare: unknown kind " + string(kind))
-	}
 }
 
 // envelope is every answer of the API.
@@ -232,28 +220,30 @@ func outcome(answer *apihttp.Answer, err error) (string, error) {
 	return "", c
 }
 
-// failure classifies by status first, then by the code of a complaint that
-// came with HTTP 200.
-func (p *Purger) failure(answer *apihttp.Answer, err error) *cdn.Error {
-	said, ok := errors.AsType[*complaint](err)
-	if !ok {
-		message := ""
-		if answer.Status != 0 {
-			message = err.Error()
-		}
-		return apihttp.Failure(p.name, p.token, answer, err, message)
+// failure classifies by the code of a complaint, which may come with HTTP 200,
+// then by status.
+func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
+	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
+	said := apihttp.Said{}
+	if c, ok := errors.AsType[*complaint](err); ok {
+		said = apihttp.Said{Message: c.message, Class: c.class(answer.Status)}
+	} else if answer.Status != 0 {
+		said.Message = err.Error()
 	}
-	e := apihttp.Failure(p.name, p.token, answer, err, said.message)
-	switch said.code {
+	return call.Failure(err, said)
+}
+
+func (c *complaint) class(status int) cdn.Class {
+	switch c.code {
 	case 0:
+		return ""
 	case 7003: // could not route: no such zone
-		e.Class = cdn.NotFound
+		return cdn.NotFound
 	case 9109, 10000: // invalid token, authentication error
-		e.Class = cdn.Auth
-	default:
-		if e.Class == cdn.Unknown {
-			e.Class = cdn.Refused
-		}
+		return cdn.Auth
 	}
-	return e
+	if status/100 == 2 {
+		return cdn.Refused
+	}
+	return ""
 }

@@ -119,6 +119,50 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// A URL goes out in every form in which it may be cached, and pays for each.
+func TestVariants(t *testing.T) {
+	mobile, german := map[string]string{"CF-Device-Type": "mobile"}, map[string]string{"Accept-Language": "de", "CF-IPCountry": "DE"}
+	remote := cdntest.NewCloudflare(cdntest.CloudflareConfig{Token: canary})
+	server := httptest.NewServer(remote)
+	defer server.Close()
+	p, err := New(Config{Token: canary, Plan: Free, Endpoint: server.URL, Variants: []map[string]string{mobile, german}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := cdn.Selector{Kind: cdn.URL, Value: "https://www.example.com/a"}
+	receipt, err := p.Purge(t.Context(), cdn.Request{Scope: zone, Selectors: []cdn.Selector{url}})
+	if err != nil || len(receipt.IDs) != 1 {
+		t.Fatalf("%v %v", receipt.IDs, err)
+	}
+	done := remote.Purges()[0]
+	if diff := cmp.Diff([]cdn.Selector{url, url, url}, done.Selectors) + cmp.Diff([]map[string]string{nil, mobile, german}, done.Variants); diff != "" {
+		t.Error(diff)
+	}
+	caps := p.Capabilities()
+	if limits, quota := caps.Kinds[cdn.URL], caps.Buckets["files"]; limits.Batch != 33 || quota.Burst != 266 || quota.PerSecond*3 != 800 {
+		t.Errorf("%+v %+v", limits, quota)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	remote, p := start(t, cdntest.CloudflareConfig{})
+	p.environments = map[string]string{zone: "env-1", "other": "env-2"}
+	for _, s := range []cdn.Selector{{Kind: cdn.Key, Value: "rules"}, {Kind: cdn.URL, Value: "https://www.example.com/a"}, {Kind: cdn.All}} {
+		if _, err := p.Purge(t.Context(), cdn.Request{Scope: zone, Selectors: []cdn.Selector{s}}); err != nil {
+			t.Fatal(err)
+		}
+		purges := remote.Purges()
+		done := purges[len(purges)-1]
+		if diff := cmp.Diff([]cdn.Selector{s}, done.Selectors); diff != "" || done.Environment != "env-1" || done.Scope != zone {
+			t.Errorf("%s in %s %s", diff, done.Scope, done.Environment)
+		}
+	}
+	remote.Inject(cdntest.Fault{Code: 1107, Message: "no"})
+	if _, err := p.Purge(t.Context(), tags("a")); cdn.ClassOf(err) != cdn.Refused {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestQuotaOfTheRemoteEnd(t *testing.T) {
 	remote, p := start(t, cdntest.CloudflareConfig{Burst: 1, Rate: 1.0 / 12})
 	if _, err := p.Purge(t.Context(), tags("a")); err != nil {
@@ -170,6 +214,11 @@ func TestConfig(t *testing.T) {
 		"no plan":          {Token: canary},
 		"endpoint":         {Token: canary, Plan: Free, Endpoint: "api.cloudflare.com"},
 		"timeout":          {Token: canary, Plan: Free, Timeout: -1},
+		"empty variant":    {Token: canary, Plan: Free, Variants: []map[string]string{{}}},
+		"no header":        {Token: canary, Plan: Free, Variants: []map[string]string{{"A:": "b"}}},
+		"no value":         {Token: canary, Plan: Free, Variants: []map[string]string{{"A": "b\n"}}},
+		"many variants":    {Token: canary, Plan: Free, Variants: make([]map[string]string, 10)},
+		"environment":      {Token: canary, Plan: Free, Environments: map[string]string{zone: "../e"}},
 	} {
 		if _, err := New(c); err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: error %v", name, err)

@@ -10,8 +10,9 @@
 //   - PurgeKey turns the key `..` into the bulk endpoint: never used.
 //   - There is no timeout: each call has one.
 //   - Requests that are not marked parallel share a process-wide mutex that
-//     ignores the context. Purges are parallel; a resource id in the context
-//     keeps a later version from blocking one service behind another.
+//     ignores the context. Purges are parallel, and a fence is written without
+//     UpdateDictionaryItem, which is not; a resource id in the context keeps a
+//     later version from blocking one service behind another.
 //   - RateLimitRemaining is written without a lock by Client.Request: no call
 //     here takes that way, and the field is never read.
 //   - HTTPError lacks Retry-After: it is read from the answer itself.
@@ -22,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,6 +41,9 @@ type Config struct {
 	Token    string        // required; scope purge_select, and purge_all for `all`
 	Endpoint string        // default https://api.fastly.com
 	Timeout  time.Duration // of one call; default 30 s
+
+	Fences map[string]string // service id → id of the dictionary with its fence; absent: it has none
+	Spread time.Duration     // until a dictionary item is everywhere; default 30 s
 }
 
 // Purger is one Fastly account. A scope is a service id.
@@ -48,6 +53,10 @@ type Purger struct {
 	client  *api.Client
 	caps    cdn.Capabilities
 	limiter *cdn.Limiter
+
+	fences  map[string]string // service id → dictionary id
+	spread  time.Duration
+	fencing chan struct{} // holds an element while a fence is read and written
 }
 
 // Limits from developer.fastly.com: 256 keys a call, header of 16,384 bytes,
@@ -75,14 +84,22 @@ func New(c Config) (*Purger, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
+	if c.Spread == 0 {
+		c.Spread = 30 * time.Second
+	}
 	if err := apihttp.ValidToken(c.Token); err != nil {
 		return nil, fmt.Errorf("fastly config: %w", err)
+	}
+	for service, dictionary := range c.Fences {
+		if service == "" || dictionary == "" {
+			return nil, errors.New("fastly config: fences has an empty service or dictionary id")
+		}
 	}
 	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, errors.New("fastly config: endpoint must be an http or https URL")
 	}
-	if c.Timeout < 0 {
-		return nil, errors.New("fastly config: timeout is negative")
+	if c.Timeout < 0 || c.Spread < 0 {
+		return nil, errors.New("fastly config: timeout or spread is negative")
 	}
 	client, err := api.NewClientForEndpoint(c.Token, c.Endpoint)
 	if err != nil {
@@ -90,9 +107,14 @@ func New(c Config) (*Purger, error) {
 	}
 	client.HTTPClient = apihttp.Client(c.Timeout)
 	client.DebugMode = false
-	p := &Purger{name: c.Name, token: c.Token, client: client, caps: capabilities()}
-	p.limiter = cdn.NewLimiter(p.caps)
-	return p, nil
+	caps := capabilities()
+	if len(c.Fences) > 0 {
+		caps.Spread = c.Spread
+	}
+	return &Purger{
+		name: c.Name, token: c.Token, client: client, caps: caps, limiter: cdn.NewLimiter(caps),
+		fences: maps.Clone(c.Fences), spread: c.Spread, fencing: make(chan struct{}, 1),
+	}, nil
 }
 
 func (p *Purger) Name() string { return p.name }
@@ -127,7 +149,7 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	}
 	receipt := cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}
 	if err != nil {
-		return receipt, p.failure(answer, err)
+		return receipt, p.failure(r.Scope, answer, err)
 	}
 	return receipt, nil
 }
@@ -172,16 +194,8 @@ func (p *Purger) purgeURL(ctx context.Context, r cdn.Request) (map[cdn.Selector]
 	if r.Soft {
 		req.Header.Set("Fastly-Soft-Purge", "1")
 	}
-	resp, err := p.client.HTTPClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return nil, api.NewHTTPError(resp)
-	}
 	var purge *api.Purge
-	if err := api.DecodeBodyMap(resp.Body, &purge); err != nil {
+	if err := p.send(req, &purge); err != nil {
 		return nil, err
 	}
 	if purge == nil || api.ToValue(purge.Status) != "ok" {
@@ -190,16 +204,32 @@ func (p *Purger) purgeURL(ctx context.Context, r cdn.Request) (map[cdn.Selector]
 	return map[cdn.Selector]string{s: api.ToValue(purge.PurgeID)}, nil
 }
 
+// send decodes the answer to a request that was built with RawRequest.
+func (p *Purger) send(req *http.Request, out any) error {
+	resp, err := p.client.HTTPClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return api.NewHTTPError(resp)
+	}
+	return api.DecodeBodyMap(resp.Body, out)
+}
+
 // failure prefers the words of the provider. An answer of 200 that could not
 // be understood is Unknown.
-func (p *Purger) failure(answer *apihttp.Answer, err error) *cdn.Error {
+func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
 	message := ""
 	if said, ok := errors.AsType[*api.HTTPError](err); ok {
+		var lines []string
 		for _, o := range said.Errors {
-			message = strings.Trim(o.Title+": "+o.Detail, ": ")
+			lines = append(lines, strings.Trim(o.Title+": "+o.Detail, ": "))
 		}
+		message = strings.Join(lines, "; ")
 	} else if answer.Status != 0 {
 		message = err.Error()
 	}
-	return apihttp.Failure(p.name, p.token, answer, err, message)
+	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
+	return call.Failure(err, apihttp.Said{Message: message})
 }

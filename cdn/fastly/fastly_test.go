@@ -33,14 +33,21 @@ func dial(t *testing.T, remote http.Handler) *Purger {
 	t.Helper()
 	server := httptest.NewServer(remote)
 	t.Cleanup(server.Close)
-	p, err := New(Config{Token: canary, Endpoint: server.URL, Timeout: 5 * time.Second})
+	p, err := New(Config{
+		Token: canary, Endpoint: server.URL, Timeout: 5 * time.Second,
+		Fences: map[string]string{service: dictionary}, Spread: spread,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-const service = "SU1Z0isxPaozGVKXdv0eY"
+const (
+	service    = "SU1Z0isxPaozGVKXdv0eY"
+	dictionary = "3vjTN8v1O7nOAY7aNDGOL"
+	spread     = 60 * time.Millisecond
+)
 
 func keys(values ...string) cdn.Request {
 	r := cdn.Request{Scope: service}
@@ -53,8 +60,9 @@ func keys(values ...string) cdn.Request {
 func TestConformance(t *testing.T) {
 	cdntest.Run(t, func(t *testing.T) cdntest.Subject {
 		edge := cdntest.NewCache()
-		remote, p := start(t, cdntest.FastlyConfig{OnPurge: edge.Apply})
+		remote, p := start(t, cdntest.FastlyConfig{OnPurge: edge.Apply, Spread: spread})
 		return cdntest.Subject{
+			Keeps:  func(_ *testing.T, gen string) bool { return obeys(remote, gen) },
 			Purger: p, Scope: service, Token: canary, Calls: remote.Calls,
 			Put: func(_ *testing.T, url string, tags ...string) { edge.Put(url, tags...) },
 			Has: func(_ *testing.T, url string) bool { return edge.Has(url) },

@@ -14,10 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
@@ -61,21 +59,9 @@ func New(c Config) (*Purger, error) {
 	if err := apihttp.ValidToken(c.Token); err != nil {
 		return nil, fmt.Errorf("varnish config: %w", err)
 	}
-	if len(c.Groups) == 0 {
-		return nil, errors.New("varnish config: groups is empty")
-	}
-	groups := map[string][]string{}
-	for scope, instances := range c.Groups {
-		if len(instances) == 0 {
-			return nil, fmt.Errorf("varnish config: groups[%q] has no instance", scope)
-		}
-		for _, base := range instances {
-			u, err := url.Parse(base)
-			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
-				return nil, fmt.Errorf("varnish config: groups[%q]: an instance must be an http or https URL without user", scope)
-			}
-		}
-		groups[scope] = slices.Clone(instances)
+	groups, err := apihttp.Groups(c.Groups)
+	if err != nil {
+		return nil, fmt.Errorf("varnish config: %w", err)
 	}
 	return &Purger{name: c.Name, groups: groups, token: c.Token, client: apihttp.Client(c.Timeout), caps: capabilities(c.Gap)}, nil
 }
@@ -114,26 +100,18 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
 }
 
-var regionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
-
 // Fence makes every instance of the group refuse to store responses whose
 // X-Ebbgate-Gen names this region with a lower epoch. The fence is lost with
 // the cache itself, when varnishd restarts.
 func (p *Purger) Fence(ctx context.Context, scope, region string, epoch uint64) error {
-	if !regionName.MatchString(region) {
-		return p.refused(fmt.Errorf("region %.80q must be 1 to 64 of [a-z0-9-]", region))
-	}
-	if epoch > maxEpoch {
-		return p.refused(fmt.Errorf("epoch %d is above %d", epoch, uint64(maxEpoch)))
+	if err := cdn.ValidateFence(scope, region, epoch); err != nil {
+		return p.refused(err)
 	}
 	return p.everywhere(ctx, scope, "FENCE", http.Header{
 		"Ebbgate-Region": {region},
 		"Ebbgate-Epoch":  {strconv.FormatUint(epoch, 10)},
 	})
 }
-
-// maxEpoch is what std.integer of Varnish can read (15 digits).
-const maxEpoch = 999_999_999_999_999
 
 func (p *Purger) refused(err error) *cdn.Error {
 	return &cdn.Error{Provider: p.name, Class: cdn.Refused, Message: err.Error(), Err: err}
@@ -174,44 +152,34 @@ func header(r cdn.Request) http.Header {
 	}
 }
 
-// everywhere succeeds when all instances accepted. Otherwise the most lasting
-// failure decides the class, because repeating is then pointless.
 func (p *Purger) everywhere(ctx context.Context, scope, method string, h http.Header) error {
 	instances, ok := p.groups[scope]
 	if !ok {
-		return &cdn.Error{Provider: p.name, Class: cdn.NotFound, Message: fmt.Sprintf("no group %q in the configuration", scope)}
+		return &cdn.Error{Provider: p.name, Class: cdn.NotFound, Message: fmt.Sprintf("scope %.80q is no group of the configuration", scope)}
 	}
-	failures := make([]*cdn.Error, len(instances))
-	var wg sync.WaitGroup
-	for i, base := range instances {
-		wg.Go(func() { failures[i] = p.call(ctx, base, method, h) })
-	}
-	wg.Wait()
-	failures = slices.DeleteFunc(failures, func(e *cdn.Error) bool { return e == nil })
-	if len(failures) == 0 {
-		return nil
-	}
-	worst := failures[0]
-	for _, e := range failures[1:] {
-		if e.Class.Terminal() && !worst.Class.Terminal() {
-			worst = e
-		}
-	}
-	worst.Message = fmt.Sprintf("%d of %d instances of %s: %s", len(failures), len(instances), scope, worst.Message)
-	return worst
+	return apihttp.Everywhere(scope, instances, func(base string) *cdn.Error {
+		ctx, answer := apihttp.WithAnswer(ctx)
+		call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
+		return p.call(ctx, call, request{base, method, h})
+	})
 }
 
-func (p *Purger) call(ctx context.Context, base, method string, h http.Header) *cdn.Error {
-	ctx, answer := apihttp.WithAnswer(ctx)
-	req, err := http.NewRequestWithContext(ctx, method, base, nil)
+type request struct {
+	base   string // URL of the instance
+	method string
+	header http.Header
+}
+
+func (p *Purger) call(ctx context.Context, call apihttp.Call, r request) *cdn.Error {
+	req, err := http.NewRequestWithContext(ctx, r.method, r.base, nil)
 	if err != nil {
 		return p.refused(err)
 	}
-	req.Header = h.Clone()
+	req.Header = r.header.Clone()
 	req.Header.Set("Ebbgate-Token", p.token)
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return apihttp.Failure(p.name, p.token, answer, err, "")
+		return call.Failure(err, apihttp.Said{})
 	}
 	resp.Body.Close()
 	accepted := resp.Header.Get("Ebbgate-Accepted") != ""
@@ -219,8 +187,8 @@ func (p *Purger) call(ctx context.Context, base, method string, h http.Header) *
 	case accepted && resp.StatusCode == http.StatusOK:
 		return nil
 	case resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
-		return &cdn.Error{Provider: p.name, Class: cdn.Refused, Status: resp.StatusCode, Message: base + " answered without Ebbgate-Accepted, is ebbgate.vcl loaded?"}
+		return call.Failure(nil, apihttp.Said{Class: cdn.Refused, Message: r.base + " answered without Ebbgate-Accepted, is ebbgate.vcl loaded?"})
 	}
 	_, reason, _ := strings.Cut(resp.Status, " ")
-	return apihttp.Failure(p.name, p.token, answer, nil, base+": "+reason)
+	return call.Failure(nil, apihttp.Said{Message: r.base + ": " + reason})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/cdn/varnish/varnishtest"
@@ -24,6 +25,7 @@ type origin struct {
 	fetches map[string]int           // host and URL → requests; guarded by mu
 	holds   map[string]chan struct{} // host and URL → answer only when closed; guarded by mu
 	held    chan struct{}            // a request is being held
+	serial  atomic.Int64             // of URLs that are used once
 	foreign int                      // requests that are not GET; guarded by mu
 }
 
@@ -124,4 +126,17 @@ func fill(t *testing.T, o *origin, url string, h http.Header, bases ...string) {
 
 func tagged(tags ...string) http.Header {
 	return http.Header{"Surrogate-Key": {strings.Join(tags, " ")}}
+}
+
+// keeps has an instance fetch a response of a generation under a URL of its own.
+func keeps(t *testing.T, o *origin, base, gen string) bool {
+	t.Helper()
+	path := fmt.Sprintf("www.example.com/gen/%d", o.serial.Add(1))
+	h := http.Header{}
+	if gen != "" {
+		h.Set("X-Ebbgate-Gen", gen)
+	}
+	o.serve(path, h)
+	get(t, base, "http://"+path, false)
+	return cached(t, base, "http://"+path)
 }

@@ -12,16 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ebbgate/ebbgate/cdn"
-	"github.com/ebbgate/ebbgate/cdn/cloudflare"
-	"github.com/ebbgate/ebbgate/cdn/fastly"
-	"github.com/ebbgate/ebbgate/cdn/varnish"
 	"github.com/ebbgate/ebbgate/controller"
-	"github.com/ebbgate/ebbgate/controller/gate"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -61,16 +56,6 @@ type natsConfig struct {
 type gossipConfig struct {
 	Key   string                   `yaml:"key"`   // file of 32 bytes in base64, from which the regions' keys follow; default: no gossip
 	Seeds map[wire.Region][]string `yaml:"seeds"` // region → host:port of some agents
-}
-
-// providerConfig is one account at one provider.
-type providerConfig struct {
-	Kind      string              `yaml:"kind"`       // fastly, cloudflare or varnish
-	TokenFile string              `yaml:"token_file"` // never the token itself
-	Endpoint  string              `yaml:"endpoint"`   // default: the provider's own
-	Plan      string              `yaml:"plan"`       // cloudflare: free, pro, business or enterprise
-	Groups    map[string][]string `yaml:"groups"`     // varnish: scope → base URLs of its instances
-	Gap       wire.Duration       `yaml:"gap"`        // varnish: before the second purge, at least the longest origin fetch
 }
 
 type regionConfig struct {
@@ -163,80 +148,6 @@ func (cfg *controllerConfig) path(p string) string {
 		return p
 	}
 	return filepath.Join(cfg.dir, p)
-}
-
-// purgers makes the clients of every provider, in order of name.
-func (cfg *controllerConfig) purgers() ([]cdn.Purger, error) {
-	var all []cdn.Purger
-	for _, name := range wire.Keys(cfg.Providers) {
-		p, err := cfg.purger(name, cfg.Providers[name])
-		if err != nil {
-			return nil, fmt.Errorf("providers.%s: %w", name, err)
-		}
-		all = append(all, p)
-	}
-	return all, nil
-}
-
-func (cfg *controllerConfig) purger(name string, p providerConfig) (cdn.Purger, error) {
-	if p.TokenFile == "" {
-		return nil, errors.New("token_file is missing")
-	}
-	token, err := cfg.secret(p.TokenFile)
-	if err != nil {
-		return nil, err
-	}
-	switch p.Kind {
-	case "fastly":
-		return fastly.New(fastly.Config{Name: name, Token: token, Endpoint: p.Endpoint})
-	case "cloudflare":
-		return cloudflare.New(cloudflare.Config{Name: name, Token: token, Endpoint: p.Endpoint, Plan: cloudflare.Plan(p.Plan)})
-	case "varnish":
-		return varnish.New(varnish.Config{Name: name, Token: token, Groups: p.Groups, Gap: time.Duration(p.Gap)})
-	}
-	return nil, fmt.Errorf("kind %q is not one of fastly, cloudflare, varnish", p.Kind)
-}
-
-// gates makes the clients of every source that gates may ask.
-func (cfg *controllerConfig) gates() (controller.GateSources, error) {
-	var all controller.GateSources
-	var err error
-	all.Prometheus, err = gateSources(cfg, "prometheus", cfg.Gates.Prometheus, func(c gate.Config) (controller.GateSource, error) { return gate.NewPrometheus(c) })
-	if err == nil {
-		all.Webhooks, err = gateSources(cfg, "webhooks", cfg.Gates.Webhooks, func(c gate.Config) (controller.GateSource, error) { return gate.NewWebhook(c) })
-	}
-	return all, err
-}
-
-func gateSources(cfg *controllerConfig, kind string, from map[string]sourceConfig, open func(gate.Config) (controller.GateSource, error)) (map[string]controller.GateSource, error) {
-	all := make(map[string]controller.GateSource)
-	for _, name := range wire.Keys(from) {
-		c := gate.Config{URL: from[name].URL}
-		err := wire.CheckToken(name)
-		if err == nil && from[name].TokenFile != "" {
-			c.Token, err = cfg.secret(from[name].TokenFile)
-		}
-		if err == nil {
-			all[name], err = open(c)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("gates.%s.%s: %w", kind, name, err)
-		}
-	}
-	return all, nil
-}
-
-// secret reads a token file.
-func (cfg *controllerConfig) secret(path string) (string, error) {
-	data, err := readFile(cfg.path(path))
-	if err != nil {
-		return "", fmt.Errorf("token_file: %w", err)
-	}
-	token := strings.TrimSpace(string(data))
-	if token == "" {
-		return "", errors.New("token_file is empty")
-	}
-	return token, nil
 }
 
 // regions converts the regions for the controller.

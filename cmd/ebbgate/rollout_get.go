@@ -38,7 +38,7 @@ was rolled back or superseded, 1 if it failed, and 5 if --timeout passed before.
 			switch c.output {
 			case "table", "wide":
 				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
-				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx)}
+				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx), barriers: barrierLines(view)}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}

@@ -11,8 +11,8 @@ import (
 	"github.com/ebbgate/ebbgate/controller/rollout"
 )
 
-// served returns a client of a controller in memory.
-func served(t *testing.T) (*apitest.Fake, *api.Client) {
+// serving returns a client of a controller in memory.
+func serving(t *testing.T) (*apitest.Fake, *api.Client) {
 	t.Helper()
 	tokens, err := api.ParseTokens([]byte(api.TokenLine("me", api.RoleAdmin, "secret")))
 	if err != nil {
@@ -46,7 +46,7 @@ func TestWatchReplaced(t *testing.T) {
 		{rollout.StatusDone, exitOK, ""},
 		{"", exitFailure, "cannot watch edge-proxy: another rollout of the app has begun"},
 	} {
-		fake, cl := served(t)
+		fake, cl := serving(t)
 		fake.Play(apitest.Scene("paused"))
 		view, err := cl.App(t.Context(), apitest.App)
 		if err != nil {
@@ -75,7 +75,7 @@ func TestWatchReplaced(t *testing.T) {
 // The gap is that of the first purge of this epoch that really left, not of an earlier
 // epoch, of one before the rollout, or of the repetition.
 func TestPurgeSent(t *testing.T) {
-	fake, cl := served(t)
+	fake, cl := serving(t)
 	film := apitest.Film(rollout.StatusDone)
 	w := &watcher{client: cl, last: film[5], sent: make(map[purgeRound]time.Time)} // purged
 	purge := w.last.Summary.Regions[0].Purge

@@ -244,7 +244,7 @@ func (s State) skew(r wire.Region) (time.Duration, bool) {
 		}
 		last = later(last, a.Report.Running.Since)
 	}
-	return last.Sub(first), !first.IsZero()
+	return last.Sub(first).Round(time.Millisecond), !first.IsZero()
 }
 
 // issue stamps an activation order: it is valid for two deadlines.

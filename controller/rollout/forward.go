@@ -42,14 +42,16 @@ func (t *turn) judge(focus wire.Region) bool {
 		return false
 	}
 	var all []string
-	var failed []wire.Region // of the current wave
-	current, earlier := false, false
+	var failed []wire.Region                       // of the current wave
+	current, earlier, whole := false, false, false // whole: every agent of some region failed
 	for i, w := range ro.Plan.Waves {
 		for _, r := range w.Regions {
 			if !t.s.Regions[r].Phase.judged(ro.Ending != "") {
 				continue
 			}
-			failures := t.s.tally(r).failures
+			tl := t.s.tally(r)
+			failures := tl.failures
+			whole = whole || len(failures) > 0 && tl.failed == tl.serving
 			for _, f := range failures {
 				all = append(all, fmt.Sprintf("%s/%s %s", r, f.agent, f.reason))
 				current = current || i == ro.Wave
@@ -64,7 +66,7 @@ func (t *turn) judge(focus wire.Region) bool {
 		"failed": fmt.Sprint(len(all)), "max_failures": fmt.Sprint(ro.Plan.MaxFailures), "on_failure": string(ro.Plan.OnFailure),
 	}
 	why := ""
-	if len(all) > ro.Plan.MaxFailures {
+	if len(all) > ro.Plan.MaxFailures || whole {
 		why, inputs["first"] = summarise(all), wire.Clip(all[0])
 	} else if r, rd := t.s.failedGate(); r != "" {
 		g, _ := ro.Plan.gate(rd.Gate)
@@ -146,7 +148,7 @@ func (t *turn) markStaged(r wire.Region, tl tally) {
 
 // allStaged reports whether every agent has it staged but for those that may be left behind.
 func (tl tally) allStaged(p Plan) bool {
-	return tl.known && tl.waiting == 0 && tl.Silent <= tl.tolerates(p) && tl.Staged+tl.failed == tl.Live
+	return tl.known && tl.waiting == 0 && tl.Silent <= tl.tolerates(p) && tl.Staged > 0 && tl.Staged+tl.failed == tl.Live
 }
 
 func countInputs(tl tally) map[string]string {

@@ -70,14 +70,15 @@ func (p *planParser) plan(n *yaml.Node, plan *Plan) {
 				plan.Waves = append(plan.Waves, w)
 			})
 		},
-		"max_unavailable": p.text(&plan.MaxUnavailable),
-		"max_unreachable": p.text(&plan.MaxUnreachable),
-		"max_failures":    p.number(&plan.MaxFailures),
-		"healthy":         p.text(&plan.Healthy),
-		"soak":            p.text(&plan.Soak),
-		"deadline":        p.text(&plan.Deadline),
-		"approve_within":  p.text(&plan.ApproveWithin),
-		"on_failure":      p.word((*string)(&plan.OnFailure)),
+		"max_unavailable":  p.text(&plan.MaxUnavailable),
+		"max_unreachable":  p.text(&plan.MaxUnreachable),
+		"max_failures":     p.number(&plan.MaxFailures),
+		"healthy":          p.text(&plan.Healthy),
+		"soak":             p.text(&plan.Soak),
+		"deadline":         p.text(&plan.Deadline),
+		"approve_within":   p.text(&plan.ApproveWithin),
+		"on_failure":       p.word((*string)(&plan.OnFailure)),
+		"on_purge_failure": p.word((*string)(&plan.OnPurgeFailure)),
 		"gates": func(n *yaml.Node, field string) {
 			p.list(n, field, func(n *yaml.Node, field string) {
 				g := baseGate()

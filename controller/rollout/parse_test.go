@@ -42,7 +42,7 @@ func TestParsePlan(t *testing.T) {
 		},
 		MaxUnavailable: Share(10), MaxUnreachable: Count(1), MaxFailures: 2,
 		Healthy: wire.Duration(5 * time.Second), Soak: wire.Duration(10 * time.Minute), Deadline: wire.Duration(3 * time.Minute), ApproveWithin: wire.Duration(24 * time.Hour),
-		OnFailure: RevertAll,
+		OnFailure: RevertAll, OnPurgeFailure: HoldOnly,
 	}
 	got, err := ParsePlan("plan.yaml", []byte(fullPlan))
 	if err != nil {

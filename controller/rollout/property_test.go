@@ -153,6 +153,7 @@ func randomPlan(rnd *rand.Rand, regions []wire.Region) Plan {
 	p.MaxUnavailable = []Amount{Count(1), Count(2), Share(50), Share(30)}[rnd.IntN(4)]
 	p.MaxUnreachable = []Amount{Count(0), Count(0), Count(1), Share(30)}[rnd.IntN(4)]
 	p.MaxFailures = []int{0, 0, 1}[rnd.IntN(3)]
+	p.OnPurgeFailure = []OnFailure{HoldOnly, HoldOnly, RevertWave}[rnd.IntN(3)]
 	p.OnFailure = []OnFailure{RevertWave, RevertStep, RevertAll, HoldOnly}[rnd.IntN(4)]
 	if rnd.IntN(3) == 0 {
 		limit := 1.0

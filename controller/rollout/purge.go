@@ -123,7 +123,13 @@ func (t *turn) purgeFailed(e PurgeFailed) {
 	rr.Purge = &p
 	t.set(e.Region, rr)
 	inputs := map[string]string{"region": string(e.Region), "epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round)}
-	if ro := t.s.active(); ro != nil && ro.Halt == "" && rr.Phase != PhaseIdle {
+	ro := t.s.active()
+	if ro != nil && ro.Ending == "" && ro.Plan.OnPurgeFailure == RevertWave && (rr.Phase == PhasePurging || rr.Phase == PhaseBaking) {
+		t.decide(KindRevert, "", inputs, "taking %s back (%s): purge round %d of %s failed: %s", t.s.what(), ro.Plan.OnPurgeFailure, e.Round, e.Region, p.Failed)
+		t.takeBack(StatusReverted, false)
+		return
+	}
+	if ro != nil && ro.Halt == "" && rr.Phase != PhaseIdle {
 		t.halt(inputs, "purge round %d of %s failed: %s", e.Round, e.Region, p.Failed)
 		return
 	}

@@ -50,20 +50,21 @@ func planSchema(t *testing.T) object {
 		of(name)["additionalProperties"], of(name)["required"] = false, required
 	}
 	for field, more := range map[string]object{
-		"Plan.waves":       {"minItems": 1, "maxItems": maxWaves},
-		"Plan.gates":       {"maxItems": maxGates},
-		"Plan.freeze":      {"maxItems": maxWindows},
-		"Wave.regions":     {"minItems": 1, "maxItems": maxRegions},
-		"Wave.steps":       {"maxItems": maxSteps},
-		"Wave.approve":     {"maximum": maxApprovals},
-		"PlanStep.approve": {"maximum": maxApprovals},
-		"Gate.query":       {"maxLength": maxQuery},
-		"Gate.samples":     {"maxLength": maxQuery},
-		"Gate.min_samples": {"minimum": 0},
-		"Gate.max_ratio":   {"exclusiveMinimum": 0},
-		"Gate.failures":    {"minimum": 1, "maximum": 100},
-		"Growth.factor":    {"minimum": 2, "maximum": 100},
-		"Window.days":      {"items": object{"enum": weekdays}},
+		"Plan.waves":            {"minItems": 1, "maxItems": maxWaves},
+		"Plan.on_purge_failure": {"enum": []OnFailure{HoldOnly, RevertWave}},
+		"Plan.gates":            {"maxItems": maxGates},
+		"Plan.freeze":           {"maxItems": maxWindows},
+		"Wave.regions":          {"minItems": 1, "maxItems": maxRegions},
+		"Wave.steps":            {"maxItems": maxSteps},
+		"Wave.approve":          {"maximum": maxApprovals},
+		"PlanStep.approve":      {"maximum": maxApprovals},
+		"Gate.query":            {"maxLength": maxQuery},
+		"Gate.samples":          {"maxLength": maxQuery},
+		"Gate.min_samples":      {"minimum": 0},
+		"Gate.max_ratio":        {"exclusiveMinimum": 0},
+		"Gate.failures":         {"minimum": 1, "maximum": 100},
+		"Growth.factor":         {"minimum": 2, "maximum": 100},
+		"Window.days":           {"items": object{"enum": weekdays}},
 	} {
 		name, property, _ := strings.Cut(field, ".")
 		maps.Copy(of(name)["properties"].(object)[property].(object), more)
@@ -132,6 +133,7 @@ soak: 10m
 deadline: 3m
 approve_within: 8h
 on_failure: hold
+on_purge_failure: revert-wave
 gates:
 - name: errors
   prometheus: main

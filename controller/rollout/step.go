@@ -20,7 +20,7 @@ func Step(s State, e Event) (State, []Effect) {
 		t.settle("")
 	case Members:
 		t.members(e)
-		t.settle("")
+		t.settle(e.Region)
 	case Reported:
 		if t.reported(e) {
 			t.settle(e.Region)

@@ -44,6 +44,9 @@ func (p Plan) Validate(known []wire.Region) error {
 	default:
 		return badPlan("on_failure", "is %q, want revert-step, revert-wave, revert-all or hold", p.OnFailure)
 	}
+	if p.OnPurgeFailure != HoldOnly && p.OnPurgeFailure != RevertWave {
+		return badPlan("on_purge_failure", "is %q, want hold or revert-wave", p.OnPurgeFailure)
+	}
 	if err := p.checkGates(); err != nil {
 		return err
 	}

@@ -88,6 +88,10 @@ sub vcl_backend_response {
         # The application and the data plane may each send a header of their own.
         std.collect(beresp.http.Surrogate-Key, " ");
         set beresp.http.xkey = beresp.http.Surrogate-Key;
+    } else if (beresp.http.Cache-Tag) {
+        # An edge before a shield: the shield keeps Surrogate-Key to itself.
+        std.collect(beresp.http.Cache-Tag, ",");
+        set beresp.http.xkey = beresp.http.Cache-Tag;
     }
     # Bans may look only at the object, or the ban lurker cannot retire them.
     set beresp.http.Ebbgate-Host = bereq.http.Host;

@@ -3,6 +3,7 @@ package apihttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -16,24 +17,47 @@ import (
 // rollout for a day.
 const maxRetryAfter = 5 * time.Minute
 
-// Failure turns the outcome of one request into an error. message, when not
-// empty, is what the provider said; otherwise err speaks. token is removed
-// from either.
-func Failure(provider, token string, answer *Answer, err error, message string) *cdn.Error {
-	e := &cdn.Error{Provider: provider, Status: answer.Status, Class: classify(answer, err)}
-	if e.Class == cdn.RateLimited || answer.Status == http.StatusServiceUnavailable {
-		e.RetryAfter = retryAfter(answer.Header, time.Now())
+// Call is one request to a provider, for telling what became of it.
+type Call struct {
+	Provider string   // Purger.Name
+	Scope    string   // as in cdn.Request
+	Secrets  []string // removed from whatever is said; empty ones are skipped
+	Answer   *Answer
+}
+
+// Said is what the body of an answer says. Both may be empty.
+type Said struct {
+	Message string
+	Class   cdn.Class // what the provider's own code means; it overrides the status
+}
+
+// Failure turns the outcome of the call into an error. Where the provider said
+// nothing, err speaks.
+func (c Call) Failure(err error, said Said) *cdn.Error {
+	e := &cdn.Error{Provider: c.Provider, Status: c.Answer.Status, Class: said.Class}
+	if e.Class == "" {
+		e.Class = classify(c.Answer, err)
 	}
+	if e.Class == cdn.RateLimited || e.Status == http.StatusServiceUnavailable {
+		e.RetryAfter = retryAfter(c.Answer.Header, time.Now())
+	}
+	message := said.Message
 	switch {
 	case message != "":
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		message = "no answer in time, the purge may have been done"
 	case err != nil:
 		message = err.Error()
-	case answer.Status != 0:
-		message = http.StatusText(answer.Status)
+	case e.Status != 0:
+		message = http.StatusText(e.Status)
 	}
-	e.Message = Redact(message, token)
+	e.Message = Redact(message, c.Secrets...)
+	switch e.Class {
+	case cdn.Auth:
+		e.Message = "the token is not accepted: " + e.Message
+	case cdn.NotFound:
+		e.Message = fmt.Sprintf("scope %s does not exist, or not for this token: %s", c.Scope, e.Message)
+	}
 	if errors.Is(err, context.Canceled) {
 		e.Err = context.Canceled
 	} else if errors.Is(err, context.DeadlineExceeded) {
@@ -88,10 +112,12 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 }
 
 // Redact makes text from outside fit for a log line: one line, printable,
-// bounded, without the token.
-func Redact(text, token string) string {
-	if token != "" {
-		text = strings.ReplaceAll(text, token, "[redacted]")
+// bounded, without the secrets.
+func Redact(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
 	}
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {

@@ -21,11 +21,20 @@ type checks struct {
 	asked  map[round]time.Time     // when it was decided
 	last   map[wire.Region]content // the newest activation that was ordered active
 	let    map[admission]time.Time // since when an agent may switch
+	// answers is the last that the metrics server said of each activation.
+	answers map[measured]rollout.Measured
+}
+
+// measured is an activation that gates are asked about.
+type measured struct {
+	region wire.Region
+	epoch  wire.Epoch
 }
 
 func (c *checks) init() {
 	c.purged, c.asked = make(map[round]bool), make(map[round]time.Time)
 	c.last, c.let = make(map[wire.Region]content), make(map[admission]time.Time)
+	c.answers = make(map[measured]rollout.Measured)
 }
 
 func (w *world) purgeDone(e rollout.Purge, times int) {
@@ -65,12 +74,14 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 			continue
 		}
 		w.phase[r] = is.Phase
-		if is.Phase == rollout.PhaseActivating && was.Phase != is.Phase {
+		if is.Phase == rollout.PhaseActivating && (was.Phase == rollout.PhaseStaging || was.Phase == rollout.PhaseArming) {
+			w.unfrozen(c, after, r)
 			w.waveBegan(after, r)
 			w.parallel(after, r)
 		}
 		if is.Phase == rollout.PhaseCommitted && was.Phase != is.Phase {
 			w.reached(is, r)
+			w.gated(before, r)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func (w *world) inFlight(began *node) {
 		return
 	}
 	rr := c.state.Regions[began.region]
-	if rr.Phase != rollout.PhaseActivating && rr.Phase != rollout.PhaseReverting || rr.Next.Epoch != began.state.Switch.To.Epoch {
+	if rr.Phase != rollout.PhaseActivating && rr.Phase != rollout.PhaseRetreating && rr.Phase != rollout.PhaseReverting || rr.Next.Epoch != began.state.Switch.To.Epoch {
 		return
 	}
 	p := c.state.Rollout.Plan
@@ -77,24 +77,37 @@ func (w *world) inFlight(began *node) {
 			flying++
 		}
 	}
-	steps := 1
-	if rr.Phase == rollout.PhaseActivating {
-		for _, wave := range p.Waves {
-			if slices.Contains(wave.Regions, began.region) && wave.Strategy == rollout.StrategyCanary {
-				steps = len(wave.Steps)
-			}
-		}
-	}
-	budget := max(1, p.MaxUnavailable.Floor(serving))
-	if steps == 1 {
-		budget = min(budget, max(1, serving-1))
-	}
+	budget := w.budget(c.state, began.region, serving)
 	if c.state.View.Since.Add(2*lost).After(c.clock()) || c.back.Add(lost).After(w.now) || c.jumped.Add(2*lost).After(w.now) {
 		return // it has heard too little, or at the wrong time, to be held to what it let go of
 	}
 	if flying > budget+p.MaxUnreachable.Floor(serving)+excused+w.checks.returned(w, began.region) {
 		w.fail("%s: %d agents switch at once, at most %d and %d", began.region, flying, budget, excused)
 	}
+}
+
+// budget is how many agents of a region may be in flight, counted from the plan.
+func (w *world) budget(s rollout.State, r wire.Region, serving int) int {
+	ro := s.Rollout
+	steps, blueGreen := 1, false
+	if s.Regions[r].Phase == rollout.PhaseActivating {
+		for _, wave := range ro.Plan.Waves {
+			if slices.Contains(wave.Regions, r) {
+				steps, blueGreen = len(wave.AllSteps()), wave.Strategy == rollout.StrategyBlueGreen
+			}
+		}
+	}
+	budget := max(1, ro.Plan.MaxUnavailable.Floor(serving))
+	switch {
+	case blueGreen:
+		budget = serving
+	case steps == 1:
+		budget = min(budget, max(1, serving-1))
+	}
+	if ro.Glass != nil {
+		budget = min(budget, max(1, serving/2))
+	}
+	return budget
 }
 
 // returned counts agents that were enrolled again or came back lately, and so may switch

@@ -166,7 +166,7 @@ func (c *controller) observe(m message) {
 	alive := c.step(rollout.Reported{
 		Now: c.clock(), Region: c.w.byID[m.agent].region, Agent: m.agent, Stored: m.stored,
 		Incarnation: m.incarnation, Sequence: m.sequence, Desired: m.desired,
-		Build: "sim", Peers: m.members, Report: m.report,
+		Build: c.w.byID[m.agent].build, Peers: m.members, Report: m.report,
 	})
 	if alive {
 		c.w.heard(c, m)
@@ -269,6 +269,9 @@ func (c *controller) pumpOne() {
 			}
 			c.pump()
 		})
+	case rollout.Measure:
+		c.measure(e)
+		c.pump()
 	case rollout.Purge:
 		if err := c.publish(); err != nil {
 			c.again(eff, err)

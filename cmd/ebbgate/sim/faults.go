@@ -46,6 +46,8 @@ const (
 	faultCDNSlow    fault = "cdn slow"
 	faultCDNFail    fault = "cdn fails"
 	faultCDNRefuse  fault = "cdn refuses"
+	faultMetrics    fault = "metrics server dead"
+	faultNumber     fault = "gate sees a bad number"
 	faultDrain      fault = "agent drained"
 	faultRollback   fault = "rolled back on the node"
 	faultFloor      fault = "bundle raises the floor"
@@ -56,7 +58,7 @@ var allFaults = []fault{
 	faultReport, faultSkew, faultGossip, faultStage, faultValidate, faultActivate, faultLie, faultSick, faultLater,
 	faultFetch, faultDamage,
 	faultController, faultCommit, faultCut, faultPause, faultClock, faultDisk, faultRestart, faultTail, faultWipe,
-	faultCDNSlow, faultCDNFail, faultCDNRefuse, faultDrain, faultRollback, faultFloor,
+	faultCDNSlow, faultCDNFail, faultCDNRefuse, faultMetrics, faultNumber, faultDrain, faultRollback, faultFloor,
 }
 
 // flag is the fault as the flag -only names it.

@@ -55,6 +55,7 @@ func (w *world) enroll(r wire.Region, i int) {
 	}
 	n.luck = w.luck(string(n.id))
 	n.arms = n.luck.one(2)
+	n.build = []string{"1.0", "1.1"}[n.luck.IntN(2)]
 	w.nodes[r] = append(w.nodes[r], n)
 	w.byID[n.id] = n
 	w.all = append(w.all, n)

@@ -26,6 +26,7 @@ type node struct {
 	cut     bool          // from the bus
 	trouble map[wire.Version]fault
 	curse   fault                 // whatever the version
+	build   string                // version of the agent
 	arms    bool                  // its data plane has something to preload
 	liar    map[wire.AgentID]bool // whom it believes alive, whoever is; nil: it sees what is
 
@@ -321,6 +322,9 @@ func (n *node) send() {
 func (n *node) render(steps []plan.Step) {
 	v := n.report(steps)
 	v.Plane = "sim/1"
+	if n.arms {
+		v.Plane = "sim/2"
+	}
 	if !sameReport(n.view, v) {
 		n.view = v
 		n.changed()

@@ -42,11 +42,12 @@ func (w *world) play() {
 	}
 	w.run(15 * time.Second)
 	first := w.plan(w.luck("first plan"))
-	first.MaxUnavailable = rollout.Share(50)
+	first.MaxUnavailable, first.Freeze = rollout.Share(50), nil
 	w.start(w.publish(), first)
 	w.run(2 * time.Minute)
 	w.faulty = true
 	w.strike()
+	w.people(w.luck("people"))
 	for i := range min(4+l.IntN(6), w.res.Shape.Commands) {
 		l := w.luck(fmt.Sprintf("command %d", i))
 		w.res.Commands++
@@ -109,8 +110,45 @@ func (w *world) resume() bool {
 	return w.order(func(now time.Time) rollout.Event { return rollout.Resume{Now: now, By: "kim"} })
 }
 
+// people approve what waits for them, now and then, and rarely pass over a gate.
+func (w *world) people(l luck) {
+	name := []string{"lee", "ann"}[l.IntN(2)]
+	w.order(func(now time.Time) rollout.Event {
+		if l.one(12) {
+			return rollout.Promote{Now: now, By: name}
+		}
+		return rollout.Approve{Now: now, By: name}
+	})
+	w.after(l.between(2*time.Second, 20*time.Second), func() { w.people(l) })
+}
+
 func (w *world) command(l luck) {
-	switch l.IntN(13) {
+	switch l.IntN(17) {
+	case 13:
+		w.order(func(now time.Time) rollout.Event { return rollout.StepBack{Now: now, By: "kim"} })
+	case 14:
+		w.order(func(now time.Time) rollout.Event { return rollout.Abort{Now: now, By: "kim", All: true} })
+	case 15, 16:
+		t, p := w.publish(), w.plan(l)
+		w.op.started++
+		id := fmt.Sprintf("ro%d", w.op.started)
+		c := w.leader()
+		if c == nil {
+			return
+		}
+		taken := w.order(func(now time.Time) rollout.Event {
+			e := rollout.Start{Now: now, ID: id, By: "kim", Seed: id, Target: t, Plan: p}
+			if ro := c.state.Rollout; ro != nil && !ro.Status.Ended() {
+				e.Supersede = ro.ID
+			}
+			if l.one(2) {
+				e.Emergency = &rollout.Emergency{Reason: "test", Expires: now.Add(l.between(20*time.Second, 3*time.Minute))}
+			}
+			return e
+		})
+		if taken && c.state.Rollout.Glass != nil {
+			w.count("emergency")
+		}
 	case 0, 1:
 		w.order(func(now time.Time) rollout.Event { return rollout.Pause{Now: now, By: "kim"} })
 	case 2, 3, 4:
@@ -130,6 +168,9 @@ func (w *world) command(l luck) {
 	}
 }
 
+// gate is the name of the only gate.
+const gate = "errors"
+
 func seconds(n int) wire.Duration { return wire.Duration(time.Duration(n) * time.Second) }
 
 // plan draws one, mostly over all regions.
@@ -142,7 +183,16 @@ func (w *world) plan(l luck) rollout.Plan {
 		Soak:           seconds(l.IntN(40)),
 		Deadline:       seconds(80 + l.IntN(100)),
 		ApproveWithin:  seconds(3600),
-		OnFailure:      []rollout.OnFailure{rollout.RevertWave, rollout.RevertWave, rollout.RevertAll, rollout.HoldOnly}[l.IntN(4)],
+		OnFailure:      []rollout.OnFailure{rollout.RevertWave, rollout.RevertStep, rollout.RevertAll, rollout.HoldOnly}[l.IntN(4)],
+		OnPurgeFailure: []rollout.OnFailure{rollout.HoldOnly, rollout.HoldOnly, rollout.RevertWave}[l.IntN(3)],
+	}
+	if l.one(4) {
+		limit := 1.0
+		p.Gates = []rollout.Gate{{Name: gate, Prometheus: "main", Query: "errors", Max: &limit, Interval: seconds(3 + l.IntN(10)), Failures: 1 + l.IntN(2)}}
+	}
+	if l.one(8) {
+		from := w.now.Add(l.between(0, 2*time.Minute))
+		p.Freeze = []rollout.Window{{From: from.Format(time.RFC3339), Until: from.Add(l.between(10*time.Second, time.Minute)).Format(time.RFC3339)}}
 	}
 	regions := append([]wire.Region(nil), w.regions...)
 	l.Shuffle(len(regions), func(i, j int) { regions[i], regions[j] = regions[j], regions[i] })
@@ -152,9 +202,16 @@ func (w *world) plan(l luck) rollout.Plan {
 	for len(regions) > 0 {
 		k := 1 + l.IntN(len(regions))
 		wave := rollout.Wave{Regions: regions[:k:k], Strategy: rollout.StrategyRolling, MaxParallel: l.IntN(3), Bake: seconds(l.IntN(15))}
-		if l.one(3) {
+		switch l.IntN(5) {
+		case 0, 1:
+			wave.Strategy = []rollout.Strategy{rollout.StrategyCanary, rollout.StrategyBlueGreen}[l.IntN(2)]
+			wave.Steps = []rollout.PlanStep{{Activate: rollout.Count(1), Bake: seconds(l.IntN(5)), Approve: l.IntN(5) / 4}, {Activate: rollout.Share(60)}, {Activate: rollout.Share(100)}}
+		case 2:
 			wave.Strategy = rollout.StrategyCanary
-			wave.Steps = []rollout.PlanStep{{Activate: rollout.Count(1), Bake: seconds(l.IntN(5))}, {Activate: rollout.Share(60)}, {Activate: rollout.Share(100)}}
+			wave.Growth = &rollout.Growth{Exponential: rollout.Share(20), Factor: 2, Bake: seconds(l.IntN(4))}
+		}
+		if l.one(8) {
+			wave.Approve = 1 + l.IntN(2)
 		}
 		p.Waves = append(p.Waves, wave)
 		regions = regions[k:]

@@ -8,7 +8,7 @@ import (
 )
 
 var phases = []rollout.RegionPhase{
-	rollout.PhaseIdle, rollout.PhaseStaging, rollout.PhaseActivating, rollout.PhasePurging, rollout.PhaseBaking, rollout.PhaseCommitted,
+	rollout.PhaseIdle, rollout.PhaseStaging, rollout.PhaseArming, rollout.PhaseActivating, rollout.PhaseRetreating, rollout.PhasePurging, rollout.PhaseBaking, rollout.PhaseCommitted,
 	rollout.PhaseReverting, rollout.PhaseRepurging, rollout.PhaseReverted, rollout.PhaseDropped,
 }
 
@@ -22,12 +22,11 @@ func transitions() (all []string) {
 		rollout.KindStart, rollout.KindStage, rollout.KindActivate, rollout.KindWiden, rollout.KindStep, rollout.KindConfirm,
 		rollout.KindHold, rollout.KindUnhold, rollout.KindPurge, rollout.KindBarrier, rollout.KindCommit, rollout.KindPromote,
 		rollout.KindRevert, rollout.KindPause, rollout.KindResume, rollout.KindAbort, rollout.KindDone,
+		rollout.KindArm, rollout.KindGate, rollout.KindApprove,
 	} {
 		all = append(all, "decision "+string(k))
 	}
-	// Not plan.Arm: the engine names no cohort before it orders the activation, and so a
-	// node arms as part of that.
-	for _, k := range []plan.Kind{plan.Stage, plan.Activate, plan.Repair, plan.Commit, plan.Revert, plan.Wait, plan.Refuse} {
+	for _, k := range []plan.Kind{plan.Stage, plan.Arm, plan.Activate, plan.Repair, plan.Commit, plan.Revert, plan.Wait, plan.Refuse} {
 		all = append(all, "step "+string(k))
 	}
 	for _, p := range phases {
@@ -42,7 +41,7 @@ func transitions() (all []string) {
 	return append(all, "undo", "activation superseded", "late or repeated purge", "lease taken over", "record copied by a standby",
 		"order refused as a replay", "lease taken again after a loss", "orders put again after a loss", "orders signed above an agent's",
 		"command taken without the bus",
-		"write under an old fence refused", "region clean at the end", "resumed at the end")
+		"emergency", "gate passed", "write under an old fence refused", "region clean at the end", "resumed at the end")
 }
 
 // missed returns what a run should have seen and has not: of enough seeds everything a

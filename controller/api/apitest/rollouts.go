@@ -113,7 +113,7 @@ func (f *Fake) Command(_ context.Context, app wire.App, name, by string) (contro
 			"pause": rollout.Pause{Now: now, By: by}, "resume": rollout.Resume{Now: now, By: by},
 			"approve": rollout.Approve{Now: now, By: by}, "promote": rollout.Promote{Now: now, By: by},
 			"step-back": rollout.StepBack{Now: now, By: by},
-			"abort": rollout.Abort{Now: now, By: by}, "abort-all": rollout.Abort{Now: now, By: by, All: true},
+			"abort":     rollout.Abort{Now: now, By: by}, "abort-all": rollout.Abort{Now: now, By: by, All: true},
 			"undo": rollout.Undo{Now: now, ID: "20261123-130000-000-undo", By: by},
 		}[name]
 		if !known {

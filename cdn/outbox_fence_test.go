@@ -1,0 +1,102 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// fencer answers fences as told: each call takes the next error.
+type fencer struct {
+	*script
+	errs   []error
+	raised []string
+}
+
+func (f *fencer) Fence(_ context.Context, scope, name string, epoch uint64) error {
+	f.raised = append(f.raised, scope+"/"+name)
+	if epoch != 17 {
+		return errors.New("another epoch")
+	}
+	if len(f.errs) == 0 {
+		return nil
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return err
+}
+
+func fenceItem(name string) Item {
+	i := keyItem("a")
+	i.Selector = Selector{Fence, name}
+	return i
+}
+
+// A fence is an item of the outbox: durable, repeated until it is known to stand, and
+// passed over where the scope has none.
+func TestFenceItems(t *testing.T) {
+	for name, test := range map[string]struct {
+		errs    []error
+		calls   int
+		state   State
+		skipped bool
+	}{
+		"stands":          {nil, 1, StateAccepted, false},
+		"after a failure": {[]error{fail(Unknown), fail(Retryable)}, 3, StateAccepted, false},
+		"has none":        {[]error{&Error{Provider: "own", Class: NotFound, Err: ErrNoFence}}, 1, StateAccepted, true},
+		"refused":         {[]error{fail(Auth)}, 1, StateRefused, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "db")
+			db := openDB(t, path)
+			p := &fencer{script: &script{name: "own", caps: testCaps()}, errs: test.errs}
+			o, err := NewOutbox(OutboxConfig{DB: db, Purgers: []Purger{p}, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids := submit(t, o, fenceItem("waf.eu-west"))
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- o.Run(ctx) }()
+			entries, err := o.Wait(t.Context(), ids...)
+			stop()
+			if err := errors.Join(err, <-done, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if e := entries[0]; e.State != test.state || (e.Skipped != "") != test.skipped || len(p.raised) != test.calls || len(p.sent()) != 0 {
+				t.Errorf("%s after %d fences and %d purges, skipped %q, want %s after %d", e.State, len(p.raised), len(p.sent()), e.Skipped, test.state, test.calls)
+			}
+			if slices.Contains(p.raised, "svc/waf.eu-west") == false {
+				t.Errorf("raised %q", p.raised)
+			}
+			again := newOutbox(t, openDB(t, path), p)
+			if e, ok := again.Get(ids[0]); !ok || e.State != test.state || e.Item.Selector != (Selector{Fence, "waf.eu-west"}) {
+				t.Errorf("read back as %+v, %v", e, ok)
+			}
+		})
+	}
+}
+
+// Nobody raises a fence by writing it into a rule, a request or an item of a provider that
+// has none.
+func TestFenceIsNoPurge(t *testing.T) {
+	if s, err := ParseSelector("fence:waf.eu-west"); err == nil {
+		t.Errorf("a rule can say %s", s)
+	}
+	if err := testCaps().Validate(Request{Scope: "svc", Selectors: []Selector{{Fence, "waf.eu-west"}}}); err == nil {
+		t.Error("a request can purge by fence")
+	}
+	plain, able := &script{name: "own", caps: testCaps()}, &fencer{script: &script{name: "own", caps: testCaps()}}
+	for _, c := range []struct {
+		p    Purger
+		item Item
+	}{{plain, fenceItem("waf.eu-west")}, {able, fenceItem("Waf eu")}, {able, fenceItem("")}} {
+		o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), c.p)
+		if _, err := o.Submit(t.Context(), []Item{c.item}); err == nil {
+			t.Errorf("submitted %q", c.item.Selector)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
+)
+
+// tape writes down what several providers are asked, in order.
+type tape struct {
+	mu    sync.Mutex // guards calls
+	calls []string
+}
+
+func (t *tape) add(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls = append(t.calls, fmt.Sprintf(format, args...))
+}
+
+func (t *tape) since(n int) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.calls[n:])
+}
+
+// tier is a provider of the tape. down: it never answers.
+type tier struct {
+	name string
+	tape *tape
+	slow time.Duration
+	down bool
+}
+
+func (p tier) Name() string { return p.name }
+func (p tier) Capabilities() cdn.Capabilities {
+	return cdn.Capabilities{Kinds: map[cdn.Kind]cdn.Limits{cdn.Key: {Batch: 10, Gap: 100 * time.Millisecond}}}
+}
+
+func (p tier) Purge(_ context.Context, r cdn.Request) (cdn.Receipt, error) {
+	if p.down {
+		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Retryable, Message: "503"}
+	}
+	time.Sleep(p.slow)
+	ids := make(map[cdn.Selector]string)
+	var keys []string
+	for _, s := range r.Selectors {
+		ids[s] = ""
+		keys = append(keys, s.String())
+	}
+	slices.Sort(keys)
+	p.tape.add("%s purges %s", p.name, strings.Join(keys, " "))
+	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
+}
+
+// fenced is a tier that can hold a fence, in all scopes but "bare".
+type fenced struct{ tier }
+
+func (p fenced) Fence(_ context.Context, scope, name string, epoch uint64) error {
+	if scope == "bare" {
+		return &cdn.Error{Provider: p.name, Class: cdn.NotFound, Err: cdn.ErrNoFence}
+	}
+	p.tape.add("%s fences %s below %d", p.name, name, epoch)
+	return nil
+}
+
+// A region's barrier has an order: fences, then the purges from the origin outwards, then
+// all of these once more. A target that is optional is asked, and nobody waits for it.
+func TestBarrierOrder(t *testing.T) {
+	tp := &tape{}
+	shield := fenced{tier{name: "shield", tape: tp, slow: 50 * time.Millisecond}}
+	near, far, gone := fenced{tier{name: "near", tape: tp}}, tier{name: "far", tape: tp}, tier{name: "gone", tape: tp, down: true}
+	f := newFleet(t, spec{regions: one("a1", "a2"), config: func(c *controller.Config) {
+		c.Purgers = []cdn.Purger{shield, near, far, gone}
+		c.OriginFetch = 50 * time.Millisecond
+		c.Regions = map[wire.Region]controller.RegionConfig{ams: {CDN: []controller.CDNTarget{
+			{Provider: "far", Scope: "s", Tier: 2}, {Provider: "near", Scope: "bare", Tier: 1}, {Provider: "near", Scope: "s", Tier: 1},
+			{Provider: "shield", Scope: "s"}, {Provider: "gone", Scope: "s", Tier: 1, Optional: true},
+		}}}
+	}})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
+	before := len(tp.since(0))
+	f.roll(d, f.publish(d, site(edge, "2", "a2", "b")), plan([]wire.Region{ams}), "done")
+	want := []string{
+		"near fences edge.ams below 2", "shield fences edge.ams below 2",
+		"shield purges key:edge-a", "near purges key:edge-a", "near purges key:edge-a", "far purges key:edge-a",
+		"shield purges key:edge-a", "near purges key:edge-a", "near purges key:edge-a", "far purges key:edge-a",
+	}
+	got := tp.since(before)
+	if len(got) > 2 {
+		slices.Sort(got[:2]) // fences are raised side by side
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	views, err := d.Purges(t.Context(), ams, edge)
+	must(t, err)
+	fences, skipped, waiting := 0, 0, 0
+	for _, v := range views {
+		if v.Item.Epoch != 2 {
+			continue
+		}
+		fences += btoi(v.Item.Selector.Kind == cdn.Fence && v.State == cdn.StateAccepted)
+		skipped += btoi(v.Skipped != "")
+		waiting += btoi(v.Item.Provider == "gone" && v.Open())
+	}
+	if fences != 3 || skipped != 1 || waiting != 2 {
+		t.Errorf("%d fences, %d skipped, %d still to be sent, want 3, 1 and 2", fences, skipped, waiting)
+	}
+
+	v, err := d.App(t.Context(), edge)
+	must(t, err)
+	var told []string
+	for _, b := range v.Barriers {
+		told = append(told, fmt.Sprintf("%d %s/%s fence %q purge %q again %q of %d", b.Tier, b.Provider, b.Scope, b.Fence, b.First, b.Second, b.Selectors))
+	}
+	if diff := cmp.Diff([]string{
+		`0 shield/s fence "accepted" purge "verified" again "verified" of 1`,
+		`1 near/bare fence "accepted" purge "verified" again "verified" of 1`,
+		`1 near/s fence "accepted" purge "verified" again "verified" of 1`,
+		`1 gone/s fence "" purge "intended" again "intended" of 1`,
+		`2 far/s fence "" purge "verified" again "verified" of 1`,
+	}, told); diff != "" {
+		t.Errorf("barriers (-want +got):\n%s", diff)
+	}
+
+	// The way back has an epoch, and so a fence, of its own.
+	before = len(tp.since(0))
+	_, err = d.Command(t.Context(), edge, "undo", "op")
+	must(t, err)
+	f.waitStatus(d, edge, rollout.StatusDone, 3)
+	if got := tp.since(before); len(got) < 2 || !slices.Contains(got[:2], "shield fences edge.ams below 3") {
+		t.Errorf("undo: %q", got)
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// waitStatus waits until the region is at an epoch and the rollout at a status.
+func (f *fleet) waitStatus(d *driver, app wire.App, status rollout.RolloutStatus, epoch wire.Epoch) {
+	f.t.Helper()
+	eventually(f.t, func() error {
+		v, err := d.App(f.t.Context(), app)
+		if err != nil {
+			return err
+		}
+		if r := v.Summary.Regions[0]; v.Rollout.Status != status || r.Epoch != epoch {
+			return fmt.Errorf("%s at epoch %s", v.Rollout.Status, r.Epoch)
+		}
+		return nil
+	})
+}
