@@ -74,6 +74,12 @@ func (s State) passed(r wire.Region, over time.Time) bool {
 	return true
 }
 
+// passedLast reports whether the newest answer of every gate is good, also while it is asked
+// again.
+func (s State) passedLast(r wire.Region) bool {
+	return !slices.ContainsFunc(s.gates(r), func(g Gate) bool { return s.Regions[r].reading(g.Name).Verdict != VerdictPass })
+}
+
 // unknown returns the first gate that the region cannot go on for want of data. While it is
 // asked again, it stays unknown.
 func (s State) unknown(r wire.Region, over time.Time) (Reading, bool) {

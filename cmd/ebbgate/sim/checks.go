@@ -23,6 +23,7 @@ type checks struct {
 	let    map[admission]time.Time // since when an agent may switch
 	// answers is the last that the metrics server said of each activation.
 	answers map[measured]rollout.Measured
+	people  map[measured]map[string]bool // who has approved since the region's agents had confirmed
 }
 
 // measured is an activation that gates are asked about.
@@ -34,7 +35,7 @@ type measured struct {
 func (c *checks) init() {
 	c.purged, c.asked = make(map[round]bool), make(map[round]time.Time)
 	c.last, c.let = make(map[wire.Region]content), make(map[admission]time.Time)
-	c.answers = make(map[measured]rollout.Measured)
+	c.answers, c.people = make(map[measured]rollout.Measured), make(map[measured]map[string]bool)
 }
 
 func (w *world) purgeDone(e rollout.Purge, times int) {
@@ -49,6 +50,7 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		switch e := eff.(type) {
 		case rollout.Decide:
 			w.count("decision " + string(e.Decision.Kind))
+			w.approvedBy(e.Decision)
 			w.log("%s: %s %s: %s", c.name, e.Decision.Region, e.Decision.Kind, e.Decision.Reason)
 			if c.holds() {
 				w.judged(c, before, after, e.Decision)
@@ -82,6 +84,9 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		if is.Phase == rollout.PhaseCommitted && was.Phase != is.Phase {
 			w.reached(is, r)
 			w.gated(before, r)
+		}
+		if is.Phase == rollout.PhasePurging && was.Phase != is.Phase {
+			delete(w.checks.people, measured{r, is.Next.Epoch}) // of its steps
 		}
 	}
 }

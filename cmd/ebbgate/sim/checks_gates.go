@@ -13,6 +13,17 @@ func (w *world) hurries(c *controller, ro *rollout.Rollout) bool {
 	return ro.Undoes != "" || ro.Glass != nil && len(ro.Glass.Approvals) >= rollout.GlassApprovals && c.clock().Before(ro.Glass.Expires.Add(2*time.Second))
 }
 
+func (w *world) approvedBy(d rollout.Decision) {
+	if d.Kind != rollout.KindApprove || d.Region == "" {
+		return
+	}
+	at := measured{d.Region, d.Epoch}
+	if w.checks.people[at] == nil {
+		w.checks.people[at] = make(map[string]bool)
+	}
+	w.checks.people[at][d.Inputs["by"]] = true
+}
+
 // gated: a region is committed only with its gate's last word good, and approved, unless
 // somebody let it go on.
 func (w *world) gated(before rollout.State, r wire.Region) {
@@ -25,12 +36,8 @@ func (w *world) gated(before rollout.State, r wire.Region) {
 		if !slices.Contains(wave.Regions, r) {
 			continue
 		}
-		people := make(map[string]bool)
-		for _, a := range rr.Approvals {
-			people[a.By] = a.By != ro.By
-		}
-		if len(people) < wave.Approve {
-			w.fail("%s is committed with %d approvals, the wave wants %d", r, len(people), wave.Approve)
+		if n := len(w.checks.people[measured{r, rr.Next.Epoch}]); n < wave.Approve {
+			w.fail("%s is committed with %d approvals, the wave wants %d", r, n, wave.Approve)
 		}
 	}
 	if len(ro.Plan.Gates) == 0 || rr.Waived != "" {
