@@ -23,6 +23,7 @@ type checks struct {
 	let    map[admission]time.Time // since when an agent may switch
 	// answers is the last that the metrics server said of each activation.
 	answers map[measured]rollout.Measured
+	waived  map[measured]bool            // since then
 	people  map[measured]map[string]bool // who has approved since the region's agents had confirmed
 }
 
@@ -35,6 +36,7 @@ type measured struct {
 func (c *checks) init() {
 	c.purged, c.asked = make(map[round]bool), make(map[round]time.Time)
 	c.last, c.let = make(map[wire.Region]content), make(map[admission]time.Time)
+	c.waived = make(map[measured]bool)
 	c.answers, c.people = make(map[measured]rollout.Measured), make(map[measured]map[string]bool)
 }
 
@@ -87,6 +89,7 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		}
 		if is.Phase == rollout.PhasePurging && was.Phase != is.Phase {
 			delete(w.checks.people, measured{r, is.Next.Epoch}) // of its steps
+			delete(w.checks.waived, measured{r, is.Next.Epoch})
 		}
 	}
 }
@@ -97,7 +100,7 @@ func (w *world) judged(c *controller, before, after rollout.State, d rollout.Dec
 	case rollout.KindBarrier:
 		w.barrier(after, d.Region)
 	case rollout.KindActivate, rollout.KindWiden, rollout.KindPromote:
-		if was := before.Rollout; was != nil && was.Paused && was.ID == after.Rollout.ID && after.Rollout.Paused {
+		if was := before.Rollout; was != nil && was.Paused && was.ID == after.Rollout.ID && after.Rollout.Paused && after.Regions[d.Region].Phase != rollout.PhaseRetreating {
 			w.fail("%s: %s: %s, although the rollout is paused", d.Region, d.Kind, d.Reason)
 		}
 	case rollout.KindRevert, rollout.KindHold:

@@ -49,6 +49,8 @@ func (w *world) ends() bool {
 		if w.resume() {
 			w.count("resumed at the end")
 		}
+		// Where all agents are drained there is nothing that a gate could be read of.
+		w.order(func(now time.Time) rollout.Event { return rollout.Promote{Now: now, By: "lee"} })
 	}
 	return false
 }
