@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,11 +41,16 @@ func (w *world) gated(before rollout.State, r wire.Region) {
 		if !slices.Contains(wave.Regions, r) {
 			continue
 		}
-		if n := len(w.checks.people[measured{r, rr.Next.Epoch}]); n < wave.Approve {
+		people := make(map[string]bool) // seen, or committed by one who died of it
+		maps.Copy(people, w.checks.people[measured{r, rr.Next.Epoch}])
+		for _, a := range rr.Approvals {
+			people[a.By] = true
+		}
+		if n := len(people); n < wave.Approve {
 			w.fail("%s is committed with %d approvals, the wave wants %d", r, n, wave.Approve)
 		}
 	}
-	if len(ro.Plan.Gates) == 0 || w.checks.waived[measured{r, rr.Next.Epoch}] {
+	if len(ro.Plan.Gates) == 0 || rr.Waived != "" || w.checks.waived[measured{r, rr.Next.Epoch}] {
 		return
 	}
 	m, asked := w.checks.answers[measured{r, rr.Next.Epoch}]
