@@ -36,10 +36,11 @@ scenarios: ## the rollout engine's scenario files
 	$(GO) test -v -run 'Scenario' ./controller/rollout
 
 SEED ?= 1
-N ?= 200
+N ?= 2000
+ARGS ?=
 .PHONY: sim
-sim: ## both cores against each other in a world of faults; SEED=1 N=20000
-	$(GO) test -count=1 -timeout 6h -v -run 'Seeds' ./cmd/ebbgate/sim -seed $(SEED) -seeds $(N)
+sim: ## both cores against each other in a world of faults; SEED=1 N=20000 ARGS=-lines=200
+	$(GO) test -count=1 -timeout 6h -v -run 'Seeds' ./cmd/ebbgate/sim -seed $(SEED) -seeds $(N) $(ARGS)
 
 FUZZTIME ?= 20s
 .PHONY: fuzz

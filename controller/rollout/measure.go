@@ -74,6 +74,12 @@ func (s State) passed(r wire.Region, over time.Time) bool {
 	return true
 }
 
+// passedLast reports whether the newest answer of every gate is good, also while it is asked
+// again.
+func (s State) passedLast(r wire.Region) bool {
+	return !slices.ContainsFunc(s.gates(r), func(g Gate) bool { return s.Regions[r].reading(g.Name).Verdict != VerdictPass })
+}
+
 // unknown returns the first gate that the region cannot go on for want of data. While it is
 // asked again, it stays unknown.
 func (s State) unknown(r wire.Region, over time.Time) (Reading, bool) {
@@ -84,6 +90,10 @@ func (s State) unknown(r wire.Region, over time.Time) (Reading, bool) {
 	held := rr.Hold != nil && rr.Hold.Kind == HoldGate
 	for _, g := range s.gates(r) {
 		rd := rr.reading(g.Name)
+		if rd.Round == 0 { // ask found nobody
+			rd.Verdict, rd.Text = VerdictNone, "there is nothing to measure, no agent that runs the release is heard of"
+			return rd, true
+		}
 		if rd.Verdict == VerdictNone && (held || !rd.open() && !rd.Asked.Before(over)) {
 			return rd, true
 		}
@@ -198,7 +208,7 @@ func gateInputs(g Gate, rd Reading) map[string]string {
 func (s State) measureOf(r wire.Region, rd Reading) (Measure, bool) {
 	ro, rr := s.Rollout, s.Regions[r]
 	g, known := ro.Plan.gate(rd.Gate)
-	if !known || rr.Next == nil {
+	if !known || rr.Next == nil || s.View.Members[r] == nil {
 		return Measure{}, false
 	}
 	m := Measure{App: s.App, Rollout: ro.ID, Version: rr.Next.Version, Region: r, Epoch: rr.epoch(), Step: rr.Step + 1, Gate: g, Round: rd.Round, Cohort: []wire.AgentID{}, Rest: []wire.AgentID{}}

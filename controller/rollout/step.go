@@ -243,7 +243,10 @@ func (t *turn) finish() (State, []Effect) {
 		for _, r := range wire.Keys(t.s.Regions) {
 			was, is := t.before.Regions[r], t.s.Regions[r]
 			for _, rd := range is.Readings {
-				if m, ok := t.s.measureOf(r, rd); ok && rd.open() && rd.Round > was.reading(rd.Gate).Round {
+				if !rd.open() || rd.Round <= was.reading(rd.Gate).Round {
+					continue
+				}
+				if m, ok := t.s.measureOf(r, rd); ok {
 					effects = append(effects, m)
 				}
 			}

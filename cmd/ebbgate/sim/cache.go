@@ -20,7 +20,26 @@ type cache struct {
 	region wire.Region
 	fetch  time.Duration         // how long a response may be on its way
 	last   map[content]time.Time // content that may be cached → when a node last served it
+	untold map[content]map[turn]bool
 }
+
+// turn is one time that a node served something. While no leader has heard of it, no purge
+// can name what was served, unless it was ordered.
+type turn struct {
+	node wire.AgentID
+	n    int
+}
+
+// begin notes a turn that nobody has heard of yet.
+func (c *cache) begin(old content, t turn) {
+	if c.untold[old] == nil {
+		c.untold[old] = make(map[turn]bool)
+	}
+	c.untold[old][t] = true
+}
+
+// secret reports whether a node may have served old without anybody hearing of it.
+func (c *cache) secret(old content) bool { return len(c.untold[old]) > 0 }
 
 // purge removes what was served before, but for what is still on its way or still served.
 func (w *world) purge(e rollout.Purge) {
@@ -32,6 +51,7 @@ func (w *world) purge(e rollout.Purge) {
 			continue
 		}
 		delete(c.last, old)
+		delete(c.untold, old)
 	}
 	w.count("purge reached the cdn")
 }

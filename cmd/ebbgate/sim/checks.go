@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ebbgate/ebbgate/agent/plan"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -18,147 +17,27 @@ type round struct {
 
 // checks is what the checks remember of the past.
 type checks struct {
-	sink   sink
 	purged map[round]bool          // the cdn has done it, twice
+	asked  map[round]time.Time     // when it was decided
 	last   map[wire.Region]content // the newest activation that was ordered active
+	let    map[admission]time.Time // since when an agent may switch
+	// answers is the last that the metrics server said of each activation.
+	answers map[measured]rollout.Measured
+	waived  map[measured]bool            // since then
+	people  map[measured]map[string]bool // who has approved since the region's agents had confirmed
+}
+
+// measured is an activation that gates are asked about.
+type measured struct {
+	region wire.Region
+	epoch  wire.Epoch
 }
 
 func (c *checks) init() {
-	c.purged, c.last = make(map[round]bool), make(map[wire.Region]content)
-}
-
-// served: a node serves only what was ordered of it and staged, at epochs that go down
-// only on its own way back.
-func (w *world) served(n *node) {
-	c := n.live
-	if c.digest.IsZero() {
-		return
-	}
-	if !n.allowed[c] {
-		w.fail("%s serves %s at epoch %d, which was never ordered of it", n.id, c.digest.Short(), c.epoch)
-	}
-	if !n.releases[c.digest] {
-		w.fail("%s serves %s, which is not staged", n.id, c.digest.Short())
-	}
-}
-
-// journaled: what an agent remembers goes one way.
-func (w *world) journaled(n *node, point string, before plan.State) {
-	s := n.state
-	w.count("journal " + point)
-	if s.Switch != nil && s.Back != nil {
-		w.fail("%s: a switch and a return at once after %s", n.id, point)
-	}
-	if s.Floor.Compare(before.Floor) < 0 {
-		w.fail("%s: the floor went from %s to %s", n.id, before.Floor, s.Floor)
-	}
-	if s.Highest.Epoch < before.Highest.Epoch {
-		w.fail("%s: the highest epoch went from %d to %d", n.id, before.Highest.Epoch, s.Highest.Epoch)
-	}
-	if point == "switching" {
-		to := s.Switch.To
-		if before.Running != nil && to.Epoch < before.Running.Epoch || before.Switch != nil && to.Epoch < before.Switch.To.Epoch {
-			w.fail("%s begins epoch %d below what it runs", n.id, to.Epoch)
-		}
-		if before.Floor.Compare(to.Version) > 0 {
-			w.fail("%s begins %s below the floor %s", n.id, to.Version, before.Floor)
-		}
-		if !n.releases[to.Digest] {
-			w.fail("%s begins %s, which is not staged", n.id, to.Version)
-		}
-		w.inFlight(n)
-	}
-	if s.Running != nil && before.Running != nil && s.Running.Epoch < before.Running.Epoch && point != "returned" {
-		w.fail("%s: running went from epoch %d to %d at %s", n.id, before.Running.Epoch, s.Running.Epoch, point)
-	}
-	if point == "active" {
-		n.confirmed[s.Running.Epoch] = true
-		if n.live != (content{s.Running.Digest, s.Running.Epoch}) {
-			w.fail("%s confirms epoch %d and serves %d", n.id, s.Running.Epoch, n.live.epoch)
-		}
-	}
-}
-
-// inFlight: of the agents that the controller hears, no more than the budget switch at a
-// time, but for those that were let go of.
-func (w *world) inFlight(began *node) {
-	c := w.leader()
-	if c == nil {
-		return
-	}
-	rr := c.state.Regions[began.region]
-	if rr.Phase != rollout.PhaseActivating && rr.Phase != rollout.PhaseReverting || rr.Next.Epoch != began.state.Switch.To.Epoch {
-		return
-	}
-	p := c.state.Rollout.Plan
-	serving, flying, excused := 0, 0, p.MaxFailures+len(rr.Acked)
-	for _, n := range w.nodes[began.region] {
-		if n.drained {
-			continue
-		}
-		serving++
-		m := w.bus.reports[n.id]
-		if w.now.Sub(m.stored) > lost {
-			excused++ // silent: it may come back in the middle
-		}
-		if sw := n.state.Switch; sw != nil && sw.To.Epoch == rr.Next.Epoch {
-			flying++
-		}
-	}
-	steps := 1
-	if rr.Phase == rollout.PhaseActivating {
-		for _, wave := range p.Waves {
-			if slices.Contains(wave.Regions, began.region) && wave.Strategy == rollout.StrategyCanary {
-				steps = len(wave.Steps)
-			}
-		}
-	}
-	budget := max(1, p.MaxUnavailable.Floor(serving))
-	if steps == 1 {
-		budget = min(budget, max(1, serving-1))
-	}
-	if c.state.View.Since.Add(2*lost).After(w.now) || c.back.Add(lost).After(w.now) {
-		return // it has heard too little to be held to what it let go of
-	}
-	if flying > budget+p.MaxUnreachable.Floor(serving)+excused+w.checks.returned(w, began.region) {
-		w.fail("%s: %d agents switch at once, at most %d and %d", began.region, flying, budget, excused)
-	}
-}
-
-// returned counts agents that were enrolled again or came back lately, and so may switch
-// with a cohort that was widened without them.
-func (c *checks) returned(w *world, r wire.Region) (count int) {
-	for _, n := range w.nodes[r] {
-		if n.back.Add(2 * lost).After(w.now) {
-			count++
-		}
-	}
-	return count
-}
-
-// tidied: what may be served again is still there.
-func (w *world) tidied(n *node, had map[wire.Digest]bool) {
-	need := []wire.Digest{n.current.digest}
-	if !n.current.digest.IsZero() { // else it went back to nothing
-		need = append(need, n.live.digest)
-	}
-	s := n.state
-	for _, r := range []*plan.Release{s.Running, s.Previous, s.Serving()} {
-		if r != nil {
-			need = append(need, r.Digest)
-		}
-	}
-	if s.Switch != nil {
-		need = append(need, s.Switch.To.Digest)
-	}
-	for _, r := range s.Soaked {
-		need = append(need, r.Digest)
-	}
-	for _, d := range need {
-		if had[d] && !n.releases[d] {
-			w.fail("%s removed %s, which it may have to serve", n.id, d.Short())
-		}
-	}
+	c.purged, c.asked = make(map[round]bool), make(map[round]time.Time)
+	c.last, c.let = make(map[wire.Region]content), make(map[admission]time.Time)
+	c.waived = make(map[measured]bool)
+	c.answers, c.people = make(map[measured]rollout.Measured), make(map[measured]map[string]bool)
 }
 
 func (w *world) purgeDone(e rollout.Purge, times int) {
@@ -173,50 +52,89 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		switch e := eff.(type) {
 		case rollout.Decide:
 			w.count("decision " + string(e.Decision.Kind))
+			w.approvedBy(e.Decision)
 			w.log("%s: %s %s: %s", c.name, e.Decision.Region, e.Decision.Kind, e.Decision.Reason)
-			if e.Decision.Kind == rollout.KindBarrier {
-				w.barrier(c, after, e.Decision.Region)
+			if c.holds() {
+				w.judged(c, before, after, e.Decision)
 			}
 		case rollout.Purge:
-			w.purgeAsked(c, after, e)
+			if c.holds() { // else it comes to nothing
+				w.purgeAsked(after, e)
+			}
 		}
 	}
 	for _, r := range w.regions {
 		was, is := before.Regions[r], after.Regions[r]
+		w.count("phase " + phaseName(is.Phase))
 		if is.LastEpoch < was.LastEpoch {
 			w.fail("%s: epochs went from %d to %d", r, was.LastEpoch, is.LastEpoch)
 		}
-		w.count("phase " + string(is.Phase))
 		o := rollout.OrderFor(after, r)
-		if o.Base == nil && o.Next == nil {
-			continue
-		}
 		d := wire.Desired{Fleet: "sim", Region: r, Sequence: 1, Issued: w.now, Apps: map[wire.App]wire.Order{app: o}}
-		if err := d.Validate(); err != nil {
+		if err := d.Validate(); err != nil && (o.Base != nil || o.Next != nil) {
 			w.fail("%s is ordered what nobody would accept: %v", r, err)
 		}
-		if o.Next != nil && o.Next.Phase == wire.PhaseActivate && (was.Next == nil || was.Next.Phase != wire.PhaseActivate || was.Next.Epoch != o.Next.Epoch) {
-			if is.Phase == rollout.PhaseActivating {
-				w.waveBegan(after, r)
-			}
+		if !c.holds() {
+			continue
 		}
-		if is.Phase == rollout.PhaseCommitted && was.Phase != rollout.PhaseCommitted {
+		w.phase[r] = is.Phase
+		if is.Phase == rollout.PhaseActivating && (was.Phase == rollout.PhaseStaging || was.Phase == rollout.PhaseArming) {
+			w.unfrozen(c, after, r)
+			w.waveBegan(after, r)
+			w.parallel(after, r)
+		}
+		if is.Phase == rollout.PhaseCommitted && was.Phase != is.Phase {
 			w.reached(is, r)
+			w.gated(before, r)
+		}
+		if is.Phase == rollout.PhasePurging && was.Phase != is.Phase {
+			delete(w.checks.people, measured{r, is.Next.Epoch}) // of its steps
+			delete(w.checks.waived, measured{r, is.Next.Epoch})
 		}
 	}
 }
 
-// ordered: an activation is of a new epoch, and an epoch names one bundle.
-func (w *world) ordered(r wire.Region, o wire.Order) {
-	next := o.Next
-	if next == nil || next.Phase != wire.PhaseActivate {
+// judged: single decisions.
+func (w *world) judged(c *controller, before, after rollout.State, d rollout.Decision) {
+	switch d.Kind {
+	case rollout.KindBarrier:
+		w.barrier(after, d.Region)
+	case rollout.KindActivate, rollout.KindWiden, rollout.KindPromote:
+		if was := before.Rollout; was != nil && was.Paused && was.ID == after.Rollout.ID && after.Rollout.Paused && after.Regions[d.Region].Phase != rollout.PhaseRetreating {
+			w.fail("%s: %s: %s, although the rollout is paused", d.Region, d.Kind, d.Reason)
+		}
+	case rollout.KindRevert, rollout.KindHold:
+		w.blamed(c, before, d)
+	case rollout.KindDone:
+		w.undone(after)
+	}
+}
+
+// undone: a rollout that takes all of itself back leaves nothing.
+func (w *world) undone(s rollout.State) {
+	ro := s.Rollout
+	if ro.Status != rollout.StatusReverted || ro.Plan.OnFailure != rollout.RevertAll {
 		return
 	}
-	last := w.checks.last[r]
-	if next.Epoch < last.epoch || next.Epoch == last.epoch && next.Digest != last.digest {
-		w.fail("%s is ordered %s at epoch %d after %s at %d", r, next.Digest.Short(), next.Epoch, last.digest.Short(), last.epoch)
+	for _, r := range w.regions {
+		if s.Regions[r].Phase == rollout.PhaseCommitted {
+			w.fail("rollout %s is reverted as a whole and %s is committed", ro.ID, r)
+		}
 	}
-	w.checks.last[r] = content{next.Digest, next.Epoch}
+}
+
+// took: a new leader goes on from what it knows.
+func (w *world) took(c *controller) {
+	for _, r := range w.regions {
+		w.phase[r] = c.state.Regions[r].Phase
+	}
+}
+
+// heard: the leader knows that a node serves what it says.
+func (w *world) heard(c *controller, m message) {
+	if run := m.report.Running; run != nil && c == w.leader() {
+		delete(w.caches[w.byID[m.agent].region].untold[content{run.Digest, run.Epoch}], turn{m.agent, m.turn})
+	}
 }
 
 // waveBegan: every wave before is committed behind a barrier.
@@ -235,6 +153,24 @@ func (w *world) waveBegan(s rollout.State, r wire.Region) {
 	}
 }
 
+// parallel: no more regions of a wave change at the same time than the plan lets.
+func (w *world) parallel(s rollout.State, r wire.Region) {
+	for _, wave := range s.Rollout.Plan.Waves {
+		if !slices.Contains(wave.Regions, r) || wave.MaxParallel == 0 {
+			continue
+		}
+		busy := 0
+		for _, other := range wave.Regions {
+			if p := s.Regions[other].Phase; p == rollout.PhaseActivating || p == rollout.PhasePurging {
+				busy++
+			}
+		}
+		if busy > wave.MaxParallel {
+			w.fail("%s activates as one of %d, at most %d", r, busy, wave.MaxParallel)
+		}
+	}
+}
+
 // reached: the cdn has done the purge that the region's barrier stands on.
 func (w *world) reached(rr rollout.RegionRecord, r wire.Region) {
 	done := false
@@ -248,8 +184,9 @@ func (w *world) reached(rr rollout.RegionRecord, r wire.Region) {
 
 // purgeAsked: a region's first purge follows the last confirmation of those that are not
 // left behind.
-func (w *world) purgeAsked(c *controller, s rollout.State, e rollout.Purge) {
+func (w *world) purgeAsked(s rollout.State, e rollout.Purge) {
 	rr := s.Regions[e.Region]
+	w.checks.asked[round{e.Region, e.Epoch, e.Round}] = w.now
 	if e.Round > 1 {
 		w.count("late or repeated purge")
 		return
@@ -271,7 +208,7 @@ func (w *world) purgeAsked(c *controller, s rollout.State, e rollout.Purge) {
 }
 
 // barrier: nothing may be cached that was last served before the purge was asked for.
-func (w *world) barrier(c *controller, s rollout.State, r wire.Region) {
+func (w *world) barrier(s rollout.State, r wire.Region) {
 	p := s.Regions[r].Purge
 	if p == nil || p.Verified.IsZero() {
 		return
@@ -280,97 +217,12 @@ func (w *world) barrier(c *controller, s rollout.State, r wire.Region) {
 		w.fail("%s: round %d of epoch %d is verified and was not done", r, p.Round, p.Epoch)
 	}
 	for _, old := range w.caches[r].stale(p.To) {
-		if !w.caches[r].last[old].After(p.Requested) && !w.serves(r, old) {
+		if w.caches[r].secret(old) && !slices.Contains(p.From, rollout.Served{Digest: old.digest, Epoch: old.epoch}) {
+			w.count("served and never told")
+			continue
+		}
+		if !w.caches[r].last[old].After(w.checks.asked[round{r, p.Epoch, p.Round}]) && !w.serves(r, old) {
 			w.fail("%s is past its barrier at epoch %d and epoch %d may still be cached", r, p.Epoch, old.epoch)
 		}
 	}
-}
-
-// rest: everything that is well comes to an end, within the time promised, and to the
-// same content.
-func (w *world) rest() {
-	const patience = 10 * time.Minute
-	for round := range 3 {
-		for waited := time.Duration(0); waited < patience; waited += 20 * time.Second {
-			w.run(20 * time.Second)
-			if w.quiet() {
-				w.run(2 * time.Minute) // late ones converge, and their purges follow
-				if w.quiet() {
-					w.settled()
-					return
-				}
-			}
-			if w.order(rollout.Resume{Now: w.now, By: "kim"}) {
-				w.count("resumed at the end")
-			}
-		}
-		w.log("round %d: not at rest", round+1)
-		if !w.order(rollout.Abort{Now: w.now, By: "kim"}) {
-			break
-		}
-		w.count("aborted at the end")
-	}
-	c := w.leader()
-	if c == nil {
-		w.fail("nobody leads %s after everything has healed", patience)
-	}
-	sum := rollout.Status(c.state)
-	if sum.Rollout != nil {
-		w.fail("rollout %s does not come to an end: %s, %s", sum.Rollout.ID, sum.Rollout.Status, sum.Rollout.Reason)
-	}
-	w.fail("the fleet does not come to rest")
-}
-
-// quiet reports whether nothing is under way.
-func (w *world) quiet() bool {
-	c := w.leader()
-	if c == nil || c.state.Rollout != nil && !c.state.Rollout.Status.Ended() {
-		return false
-	}
-	for _, r := range w.regions {
-		if p := c.state.Regions[r].Purge; p != nil && p.Verified.IsZero() || c.state.Regions[r].Late {
-			return false
-		}
-	}
-	return true
-}
-
-// settled: every agent that has no reason of its own not to is at its region's committed
-// epoch, and then no cache holds anything else.
-func (w *world) settled() {
-	c := w.leader()
-	if c.state.Rollout != nil {
-		w.count("ended " + string(c.state.Rollout.Status))
-	}
-	for _, r := range w.regions {
-		rr := c.state.Regions[r]
-		if rr.Committed == nil {
-			continue
-		}
-		whole := true
-		for _, n := range w.nodes[r] {
-			if n.excused(*rr.Committed) {
-				w.count("agent left with a reason")
-				whole = false
-				continue
-			}
-			if n.state.Running == nil || n.state.Running.Epoch != rr.Committed.Epoch || n.live != (content{rr.Committed.Digest, rr.Committed.Epoch}) {
-				w.fail("%s does not converge: it serves epoch %d, its region is committed to %d", n.id, n.live.epoch, rr.Committed.Epoch)
-			}
-		}
-		if !whole {
-			continue
-		}
-		if old := w.caches[r].stale(rr.Committed.Digest); len(old) > 0 {
-			w.fail("%s runs epoch %d everywhere and epoch %d may be cached", r, rr.Committed.Epoch, old[0].epoch)
-		}
-		w.count("region clean at the end")
-	}
-}
-
-// excused reports whether the node will not run t whatever is ordered: it is bad there,
-// below its floor, or pinned on the node.
-func (n *node) excused(t wire.Target) bool {
-	_, bad := n.state.Forbids(t)
-	return bad || n.state.Floor.Compare(t.Version) > 0 || n.state.Pinned >= t.Epoch
 }

@@ -1,59 +1,51 @@
 package sim
 
 import (
-	"encoding/json"
 	"errors"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// record is a journal record with its place in time.
-type record struct {
-	term, revision uint64
-	value          any
-}
+// lost is after how long without a report the engine takes an agent for silent.
+const lost = 30 * time.Second
 
-func (r record) newer(than record) bool {
-	return r.term > than.term || r.term == than.term && r.revision > than.revision
-}
-
-// want is the desired document of a region with the orders it says.
-type want struct {
-	doc   *document
-	above uint64 // without doc: the next sequence is above this
-}
-
-func (v want) sequence() uint64 {
-	if v.doc != nil {
-		return v.doc.sequence
-	}
-	return v.above
-}
-
-// Times of the lease, as the real controller's.
-const (
-	leaseBeat    = 2 * time.Second
-	leaseSilence = 10 * time.Second
-	lost         = 30 * time.Second
-)
-
-// controller is the shell around the rollout engine. disk and outbox survive it.
+// controller is the shell around the rollout engine.
 type controller struct {
-	w      *world
-	name   string
+	w    *world
+	name string
+	luck luck
+
+	// On its disk.
+	self   string // its name as the lease's holder
 	disk   map[string]record
 	outbox map[string]int // purge effect → how many of its two purges the cdn has accepted
+	disks  int            // lost so far
 
-	up, leading, cut bool
-	life             int
-	heard            time.Time // of the leader's last beat
-	back             time.Time // when it was last connected, after it was not
-	fence, term      uint64
+	// Its machine.
+	skew   time.Duration // of the clock
+	jumped time.Time     // when that changed
+	cut    bool          // from the bus
+	back   time.Time     // when it was last connected, or awake, after it was not
+
+	life int // of the process
+	process
+}
+
+// process is what ends with it.
+type process struct {
+	up, leading, asleep bool
+	dreams              []func() // what is due when it wakes
+
+	heard          bool          // the leader, since the last look
+	led            bool          // by another controller, since this one waits
+	silent         time.Duration // for how long the leader has been
+	looked, copied time.Time     // when it last did so
+	sure           time.Time     // when the bus last said that the lease is its own
+	fence, term    uint64
 
 	state     rollout.State
 	wants     map[wire.Region]want
@@ -64,27 +56,16 @@ type controller struct {
 	pumping   bool
 }
 
-func (w *world) leader() *controller {
-	for _, c := range w.ctls {
-		if c.leading && !c.cut && c.fence == w.bus.fence {
-			return c
-		}
-	}
-	return nil
-}
-
-// later does something unless the controller dies before.
-func (c *controller) later(d time.Duration, do func()) {
-	life := c.life
-	c.w.after(d, func() {
-		if c.life == life {
-			do()
-		}
-	})
-}
-
+// start begins a process; it ends at once without the bus, and is started again.
 func (c *controller) start() {
-	c.up, c.heard = true, c.w.now
+	if c.up {
+		return
+	}
+	if !c.online() {
+		c.later(c.luck.between(time.Second, 5*time.Second), c.start)
+		return
+	}
+	c.up, c.looked = true, c.w.now
 	c.stand()
 }
 
@@ -94,50 +75,8 @@ func (c *controller) crash(why string) {
 	}
 	c.w.log("%s dies: %s", c.name, why)
 	c.life++
-	*c = controller{w: c.w, name: c.name, disk: c.disk, outbox: c.outbox, life: c.life, cut: c.cut}
-	c.w.after(c.w.between(time.Second, 30*time.Second), c.start)
-}
-
-// connect ends a cut; the bus then repeats every report.
-func (c *controller) connect() {
-	if !c.cut {
-		return
-	}
-	c.cut, c.back = false, c.w.now
-	if c.leading {
-		c.catchReports()
-		c.pump()
-	}
-}
-
-// stand waits for the lease.
-func (c *controller) stand() {
-	b := c.w.bus
-	if !c.cut && (b.holder == "" || b.holder == c.name || c.w.now.Sub(c.heard) >= leaseSilence) {
-		if b.holder != "" && b.holder != c.name {
-			c.w.count("lease taken over")
-		}
-		b.fence++
-		b.holder, c.fence = c.name, b.fence
-		c.lead()
-		return
-	}
-	c.later(leaseBeat/2, c.stand)
-}
-
-func (c *controller) beat() {
-	if !c.cut {
-		if c.w.bus.fence != c.fence {
-			c.crash("deposed")
-			return
-		}
-		for _, other := range c.w.ctls {
-			if !other.cut {
-				other.heard = c.w.now
-			}
-		}
-	}
-	c.later(leaseBeat, c.beat)
+	c.process = process{}
+	c.later(c.luck.between(time.Second, 30*time.Second), c.start)
 }
 
 // lead begins a term: reconcile, load, resume.
@@ -159,58 +98,24 @@ func (c *controller) lead() {
 		}
 	}
 	c.queue = append(c.queue, rollout.Pending(c.state)...)
+	c.w.took(c)
 	c.pump()
 	c.later(0, c.beat)
 	c.later(time.Second, c.tick)
+	c.later(lossEvery, c.watch)
 	c.catchReports()
 }
 
 func (c *controller) catchReports() {
 	for _, n := range c.w.all {
 		if m, told := c.w.bus.reports[n.id]; told {
-			c.later(c.w.between(time.Millisecond, 500*time.Millisecond), func() { c.observe(m) })
-		}
-	}
-}
-
-func (c *controller) reconcile() {
-	c.term = c.fence
-	remote := c.w.bus.journal
-	for _, key := range wire.Keys(c.disk) {
-		c.term = max(c.term, c.disk[key].term+1)
-		if _, there := remote[key]; !there {
-			c.dirty[key] = true
-		}
-	}
-	for _, key := range wire.Keys(remote) {
-		c.term = max(c.term, remote[key].term+1)
-		switch ours := c.disk[key]; {
-		case remote[key].newer(ours):
-			c.disk[key] = remote[key]
-		case ours.newer(remote[key]):
-			c.dirty[key] = true
-		}
-	}
-}
-
-func (c *controller) load() {
-	c.state = rollout.State{Record: rollout.Record{App: app}, Lost: wire.Duration(lost)}
-	for _, key := range wire.Keys(c.disk) {
-		switch v := c.disk[key].value.(type) {
-		case []byte:
-			var r rollout.Record
-			if err := json.Unmarshal(v, &r); err != nil {
-				c.w.fail("a record cannot be read: %v", err)
-			}
-			c.state.Record = r
-		case want:
-			c.wants[wire.Region(strings.TrimPrefix(key, "want."))] = v
+			c.later(c.luck.between(time.Millisecond, 500*time.Millisecond), func() { c.observe(m) })
 		}
 	}
 }
 
 func (c *controller) members(r wire.Region) rollout.Members {
-	e := rollout.Members{Now: c.w.now, Region: r}
+	e := rollout.Members{Now: c.clock(), Region: r}
 	for _, n := range c.w.nodes[r] {
 		e.Agents = append(e.Agents, rollout.Member{ID: n.id, Drained: n.drained})
 	}
@@ -235,7 +140,7 @@ func (c *controller) reorder(r wire.Region) bool {
 
 func (c *controller) desire(put map[string]any, r wire.Region, s rollout.State) (want, bool) {
 	o, last := rollout.OrderFor(s, r), c.wants[r]
-	if o.Base == nil && o.Next == nil || last.doc != nil && reflect.DeepEqual(last.doc.order, o) {
+	if last.doc == nil && o.Base == nil && o.Next == nil || last.doc != nil && reflect.DeepEqual(last.doc.order, o) {
 		return last, false
 	}
 	next := want{doc: &document{last.sequence() + 1, o}}
@@ -243,39 +148,45 @@ func (c *controller) desire(put map[string]any, r wire.Region, s rollout.State) 
 	return next, true
 }
 
-// commit makes values durable, all or none; false: the controller died before or after.
-func (c *controller) commit(put map[string]any) bool {
-	if c.w.strikes(faultCommit, 60) {
-		c.crash("before a commit")
-		return false
-	}
-	for _, key := range wire.Keys(put) {
-		c.disk[key] = record{c.term, c.disk[key].revision + 1, put[key]}
-		c.dirty[key] = true
-	}
-	if c.w.strikes(faultCommit, 60) {
-		c.crash("after a commit")
-		return false
-	}
-	return true
-}
-
 func (c *controller) tick() {
-	if c.step(rollout.Tick{Now: c.w.now}) {
+	if c.step(rollout.Tick{Now: c.clock()}) {
 		c.later(time.Second, c.tick)
 	}
 }
 
 func (c *controller) observe(m message) {
+	if !c.overtake(c.w.byID[m.agent].region, m.desired) {
+		return
+	}
 	old, known := c.reports[m.agent]
 	if known && (m.incarnation < old.incarnation || m.incarnation == old.incarnation && m.sequence <= old.sequence) {
 		return
 	}
 	c.reports[m.agent] = m
-	c.step(rollout.Reported{
-		Now: c.w.now, Region: c.w.byID[m.agent].region, Agent: m.agent, Stored: m.stored,
-		Incarnation: m.incarnation, Sequence: m.sequence, Desired: m.desired, Report: m.report,
+	alive := c.step(rollout.Reported{
+		Now: c.clock(), Region: c.w.byID[m.agent].region, Agent: m.agent, Stored: m.stored,
+		Incarnation: m.incarnation, Sequence: m.sequence, Desired: m.desired,
+		Build: c.w.byID[m.agent].build, Peers: m.members, Report: m.report,
 	})
+	if alive {
+		c.w.heard(c, m)
+	}
+}
+
+// overtake signs a region's orders anew above a sequence that an agent has acted on and
+// nobody here knows.
+func (c *controller) overtake(r wire.Region, seen uint64) bool {
+	if seen <= c.wants[r].sequence() {
+		return true
+	}
+	c.w.count("orders signed above an agent's")
+	c.wants[r] = want{above: seen}
+	if !c.reorder(r) {
+		return false
+	}
+	c.again(rollout.Publish{App: app, Region: r}, nil)
+	c.pump()
+	return true
 }
 
 // step gives an event to the engine, commits what it decided and queues the effects. It
@@ -329,7 +240,7 @@ func (c *controller) pump() {
 		return
 	}
 	c.pumping = true
-	c.later(c.w.between(time.Millisecond, 10*time.Millisecond), c.pumpOne)
+	c.later(c.luck.between(time.Millisecond, 10*time.Millisecond), c.pumpOne)
 }
 
 func (c *controller) pumpOne() {
@@ -348,7 +259,7 @@ func (c *controller) pumpOne() {
 			return
 		}
 		c.pumping = true
-		c.later(c.w.between(0, 10*time.Millisecond), func() {
+		c.later(c.luck.between(0, 10*time.Millisecond), func() {
 			c.pumping = false
 			if v.doc != nil {
 				if err := c.w.bus.putWant(c, e.Region, v.doc); err != nil {
@@ -358,6 +269,9 @@ func (c *controller) pumpOne() {
 			}
 			c.pump()
 		})
+	case rollout.Measure:
+		c.measure(e)
+		c.pump()
 	case rollout.Purge:
 		if err := c.publish(); err != nil {
 			c.again(eff, err)
@@ -380,22 +294,9 @@ func (c *controller) again(eff rollout.Effect, err error) {
 
 func (c *controller) ended(err error) {
 	switch {
-	case errors.Is(err, errFenced):
-		c.crash("deposed")
+	case errors.Is(err, errFenced) && !c.hold():
 	case err != nil:
 		c.pumping = true
 		c.later(time.Second, func() { c.pumping = false; c.pump() })
 	}
-}
-
-// publish copies the journal to the bus, record by record.
-func (c *controller) publish() error {
-	for _, key := range wire.Keys(c.dirty) {
-		if err := c.w.bus.write(c, "journal "+key); err != nil {
-			return err
-		}
-		c.w.bus.journal[key] = c.disk[key]
-		delete(c.dirty, key)
-	}
-	return nil
 }

@@ -17,16 +17,23 @@ const (
 // node is an edge node: the agent's shell, its disk and the data plane.
 type node struct {
 	w       *world
+	luck    luck
 	id      wire.AgentID
 	region  wire.Region
-	skew    time.Duration
-	drained bool // no traffic
-	cut     bool // from the bus
+	skew    time.Duration // of its clock
+	jumped  time.Time     // when that changed
+	drained bool          // no traffic
+	cut     bool          // from the bus
 	trouble map[wire.Version]fault
+	curse   fault                 // whatever the version
+	build   string                // version of the agent
+	arms    bool                  // its data plane has something to preload
+	liar    map[wire.AgentID]bool // whom it believes alive, whoever is; nil: it sees what is
 
 	// On disk.
 	state       plan.State
 	releases    map[wire.Digest]bool
+	rotten      map[wire.Digest]bool // not what was staged any more
 	desired     *document
 	incarnation uint64
 	clean       bool
@@ -35,15 +42,19 @@ type node struct {
 	// The data plane. It outlives the agent, not the node.
 	planeUp bool
 	live    content
-	sickTo  time.Time // it answers unhealthy until then
+	turns   int         // how often it began to serve something
+	left    wire.Digest // live once, with nothing to go back to; it may be gone from the disk
+	sickTo  time.Time   // it answers unhealthy until then
 
 	// The agent's memory.
 	up       bool
 	life     int
 	busy     bool
+	basis    wire.Order // of what it does
 	dirty    bool
 	sequence uint64
-	armed    wire.Digest
+	armed    content
+	leaving  wire.Digest // may be live although the node went back
 	drift    string
 	sick     string
 	fails    int
@@ -55,6 +66,7 @@ type node struct {
 	alarm    int // which waking is due
 
 	back      time.Time           // when it was last connected, after it was not
+	returned  time.Time           // the same, after the leader had missed it
 	allowed   map[content]bool    // ever ordered of it
 	confirmed map[wire.Epoch]bool // ever confirmed by it
 }
@@ -72,7 +84,7 @@ type failure struct {
 // clock is the node's own.
 func (n *node) clock() time.Time { return n.w.now.Add(n.skew) }
 
-func (n *node) online() bool { return n.up && !n.cut && !n.w.bus.cut[n.region] }
+func (n *node) online() bool { return n.up && !n.cut && !n.w.bus.cut[n.region] && !n.w.bus.down }
 
 // serving returns what the node answers users with, if it does.
 func (n *node) serving() content {
@@ -92,7 +104,9 @@ func (n *node) touch() {
 // show makes the data plane serve c.
 func (n *node) show(c content) {
 	n.touch()
-	n.live = c
+	n.live, n.left = c, wire.Digest{}
+	n.turns++
+	n.w.caches[n.region].begin(c, turn{n.id, n.turns})
 	n.touch()
 	n.w.served(n)
 }
@@ -116,7 +130,7 @@ func (n *node) start() {
 		n.show(n.current)
 	}
 	n.life++ // a start that was planned is off
-	n.up, n.incarnation = true, n.incarnation+1
+	n.up, n.incarnation = true, max(n.incarnation+1, uint64(n.clock().UnixMilli()))
 	n.delays, n.failed = make(map[string]*delay), make(map[wire.Digest]failure)
 	clean := n.clean
 	n.clean = false
@@ -125,14 +139,29 @@ func (n *node) start() {
 			return
 		}
 	}
+	n.vital()
 	if n.state.Running != nil {
 		n.drift = "has not been asked since the agent started"
 	}
 	n.render(nil)
 	n.work()
-	n.later(n.w.between(100*time.Millisecond, time.Second), n.connected)
+	n.later(n.luck.between(100*time.Millisecond, time.Second), n.connected)
 	n.beat()
 	n.poll()
+}
+
+// vital reads back what may be put to service before anything else happens.
+func (n *node) vital() {
+	st := &n.state
+	if st.Running != nil {
+		n.whole(st.Running.Digest)
+	}
+	if st.Switch != nil {
+		n.whole(st.Switch.To.Digest)
+	}
+	if st.Back != nil && st.Back.To != nil {
+		n.whole(st.Back.To.Digest)
+	}
 }
 
 // crash ends the agent at once; it is started again after d.
@@ -157,7 +186,7 @@ func (n *node) down(d time.Duration) {
 	n.touch()
 	n.life++
 	n.up, n.busy, n.dirty, n.sequence = false, false, false, 0
-	n.armed, n.drift, n.sick, n.fails, n.proven = wire.Digest{}, "", "", 0, false
+	n.armed, n.leaving, n.drift, n.sick, n.fails, n.proven = content{}, wire.Digest{}, "", "", 0, false
 	n.looked, n.view = time.Time{}, wire.AppReport{}
 	life := n.life
 	n.w.after(d, func() {
@@ -176,8 +205,8 @@ func (n *node) reboot(d time.Duration) {
 
 // change writes the changed state down and reports whether the agent lives.
 func (n *node) change(point string, f func(*plan.State)) bool {
-	if n.w.strikes(faultPoint, 40) {
-		n.crash("before journal "+point, n.w.between(time.Second, 5*time.Second))
+	if n.w.strikes(faultPoint, 30, n.region) {
+		n.crash("before journal "+point, n.luck.between(time.Second, 5*time.Second))
 		return false
 	}
 	before := n.state
@@ -185,8 +214,8 @@ func (n *node) change(point string, f func(*plan.State)) bool {
 	f(&next)
 	n.state = next
 	n.w.journaled(n, point, before)
-	if n.w.strikes(faultPoint, 40) {
-		n.crash("after journal "+point, n.w.between(time.Second, 5*time.Second))
+	if n.w.strikes(faultPoint, 30, n.region) {
+		n.crash("after journal "+point, n.luck.between(time.Second, 5*time.Second))
 		return false
 	}
 	return true
@@ -206,12 +235,15 @@ func (n *node) connect() {
 // connected asks for what was missed and says how the node is.
 func (n *node) connected() {
 	n.back = n.w.now
+	if n.w.now.Sub(n.w.bus.reports[n.id].stored) > lost+15*time.Second { // long enough for any leader to miss it
+		n.returned = n.w.now
+	}
 	n.ask()
-	n.later(n.w.between(0, 100*time.Millisecond), n.send)
+	n.later(n.luck.between(0, 100*time.Millisecond), n.send)
 }
 
 func (n *node) poll() {
-	n.later(n.w.between(pollEvery*3/4, pollEvery*5/4), func() { n.ask(); n.poll() })
+	n.later(n.luck.between(pollEvery*3/4, pollEvery*5/4), func() { n.ask(); n.poll() })
 }
 
 // ask reads the newest document.
@@ -219,11 +251,12 @@ func (n *node) ask() {
 	if !n.online() {
 		return
 	}
-	n.later(n.w.bus.latency(), func() {
-		if d := n.w.bus.wants[n.region]; d != nil && n.online() {
+	life := n.life
+	n.w.bus.carry(n.luck, func() {
+		if d := n.w.bus.wants[n.region]; d != nil && n.online() && n.life == life {
 			n.hear(d)
 		}
-	})
+	}, n.region)
 }
 
 // hear accepts a document that is newer than any before.
@@ -251,7 +284,7 @@ func (n *node) order() wire.Order {
 }
 
 func (n *node) beat() {
-	n.later(heartbeat, func() { n.send(); n.beat() })
+	n.later(n.luck.between(heartbeat/2, heartbeat), func() { n.send(); n.beat() })
 }
 
 // changed sends a report soon.
@@ -260,7 +293,7 @@ func (n *node) changed() {
 		return
 	}
 	n.dirty = true
-	n.later(n.w.between(10*time.Millisecond, 100*time.Millisecond), n.send)
+	n.later(n.luck.between(10*time.Millisecond, 100*time.Millisecond), n.send)
 }
 
 func (n *node) send() {
@@ -269,30 +302,41 @@ func (n *node) send() {
 		return // heartbeat and connection repeat it
 	}
 	n.sequence++
-	m := message{agent: n.id, incarnation: n.incarnation, sequence: n.sequence, report: n.view}
+	m := message{agent: n.id, incarnation: n.incarnation, sequence: n.sequence, turn: n.turns, report: n.view, members: n.members()}
 	if n.desired != nil {
 		m.desired = n.desired.sequence
 	}
-	if n.w.strikes(faultReport, 10) {
-		n.later(n.w.between(time.Second, 3*time.Second), n.changed)
+	if n.w.strikes(faultReport, 10, n.region) {
+		n.later(n.luck.between(time.Second, 3*time.Second), n.changed)
 		return
 	}
 	b := n.w.bus
-	n.w.after(b.latency(), func() {
-		if !n.cut && !b.cut[n.region] {
+	b.carry(n.luck, func() {
+		if !n.cut && !b.cut[n.region] && !b.missing {
 			b.report(m)
 		}
-	})
+	}, n.region)
 }
 
 // render makes the report that is sent next.
 func (n *node) render(steps []plan.Step) {
 	v := n.report(steps)
 	v.Plane = "sim/1"
+	if n.arms {
+		v.Plane = "sim/2"
+	}
 	if !sameReport(n.view, v) {
 		n.view = v
 		n.changed()
 	}
+}
+
+func (n *node) local() plan.Local {
+	l := plan.Local{State: n.state, Agent: n.id, Staged: n.releases, Drift: n.drift, Sick: n.sick}
+	if next := n.order().Next; next != nil && n.armed == (content{next.Digest, next.Epoch}) {
+		l.Armed = next.Digest
+	}
+	return l
 }
 
 func (n *node) report(steps []plan.Step) wire.AppReport {
@@ -300,8 +344,7 @@ func (n *node) report(steps []plan.Step) wire.AppReport {
 	for d, f := range n.failed {
 		failed[d] = plan.Failure{Why: f.err, Permanent: f.permanent}
 	}
-	local := plan.Local{State: n.state, Agent: n.id, Staged: n.releases, Armed: n.armed, Drift: n.drift, Sick: n.sick}
-	return plan.Report(n.order(), local, plan.Sight{Proven: n.proven, Failed: failed}, steps)
+	return plan.Report(n.order(), n.local(), plan.Sight{Proven: n.proven, Failed: failed}, steps)
 }
 
 // sameReport compares what is pointed to.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // purge follows a purge to its end: accepted, accepted again when what was on its way has
@@ -19,29 +20,45 @@ func (c *controller) purge(e rollout.Purge) {
 
 func (c *controller) ask(e rollout.Purge) {
 	if c.outbox[e.ID()] == 2 {
-		c.later(c.w.between(50*time.Millisecond, time.Second), func() {
+		c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
 			delete(c.following, e.ID())
-			c.step(rollout.PurgeVerified{Now: c.w.now, Region: e.Region, Epoch: e.Epoch, Round: e.Round})
+			c.step(rollout.PurgeVerified{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round})
 		})
 		return
 	}
-	wait := c.w.between(50*time.Millisecond, time.Second)
-	if c.w.strikes(faultCDNSlow, 4) {
-		wait = c.w.between(5*time.Second, 150*time.Second)
-	}
-	c.later(wait, func() {
-		switch {
-		case c.w.strikes(faultCDNFail, 3):
-			c.later(c.w.between(time.Second, 30*time.Second), func() { c.ask(e) })
-			return
-		case c.w.strikes(faultCDNRefuse, 12):
-			delete(c.following, e.ID())
-			c.step(rollout.PurgeFailed{Now: c.w.now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "refused"})
+	c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
+		if c.w.strikes(faultCDNSlow, c.w.stray(e.Region, 3), e.Region) {
+			c.later(c.luck.between(5*time.Second, 150*time.Second), func() { c.answered(e) })
 			return
 		}
-		c.w.purge(e)
-		c.outbox[e.ID()]++
-		c.w.purgeDone(e, c.outbox[e.ID()])
-		c.later(c.w.caches[e.Region].fetch, func() { c.ask(e) })
+		c.answered(e)
 	})
+}
+
+// answered is how the cdn answers a purge.
+func (c *controller) answered(e rollout.Purge) {
+	switch {
+	case c.w.strikes(faultCDNRefuse, c.w.stray(e.Region, 6), e.Region):
+		delete(c.following, e.ID())
+		c.step(rollout.PurgeFailed{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "refused"})
+		return
+	case c.w.strikes(faultCDNFail, c.w.stray(e.Region, 3), e.Region):
+		c.later(c.luck.between(time.Second, 30*time.Second), func() { c.ask(e) })
+		return
+	}
+	c.w.purge(e)
+	c.outbox[e.ID()]++
+	c.w.purgeDone(e, c.outbox[e.ID()])
+	c.later(c.w.caches[e.Region].fetch, func() { c.ask(e) })
+}
+
+// stray makes faults seek purges whose region has moved on meanwhile: they are few.
+func (w *world) stray(r wire.Region, n int) int {
+	switch w.phase[r] {
+	case rollout.PhasePurging, rollout.PhaseRepurging, rollout.PhaseBaking:
+		return n
+	case rollout.PhaseActivating, rollout.PhaseReverting:
+		return 1
+	}
+	return (n + 1) / 2
 }

@@ -3,101 +3,119 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"math"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ebbgate/ebbgate/agent/plan"
-	"github.com/ebbgate/ebbgate/controller/rollout"
 )
 
 var (
 	firstSeed = flag.Uint64("seed", 1, "the first seed")
-	seeds     = flag.Int("seeds", 200, "how many seeds")
+	seeds     = flag.Int("seeds", 2000, "how many seeds")
+	only      = flag.String("only", "", "no faults but these, with commas between; none: none")
+	commands  = flag.Int("commands", math.MaxInt, "at most so many commands")
+	agents    = flag.Int("agents", math.MaxInt, "at most so many agents")
+	regions   = flag.Int("regions", math.MaxInt, "at most so many regions")
+	lines     = flag.Int("lines", 60, "how many lines of the trace of a failure are shown")
+	shrink    = flag.Bool("shrink", true, "look for a smaller history that fails, too")
 )
 
-// enough is how many seeds see every transition that there is.
-const enough = 200
+func shape() Shape {
+	s := Shape{Commands: *commands, Agents: *agents, Regions: *regions}
+	switch *only {
+	case "":
+	case "none":
+		s.Only = []string{}
+	default:
+		s.Only = strings.Split(*only, ",")
+	}
+	return s
+}
 
-// required returns the transitions that a run of enough seeds has to see, besides every
-// fault: the kinds of decision and of step, the phases of a region, the ends of a rollout
-// and the ways around.
-func required() (all []string) {
-	for _, k := range []rollout.Kind{
-		rollout.KindStart, rollout.KindStage, rollout.KindActivate, rollout.KindWiden, rollout.KindStep, rollout.KindConfirm,
-		rollout.KindHold, rollout.KindUnhold, rollout.KindPurge, rollout.KindBarrier, rollout.KindCommit, rollout.KindPromote,
-		rollout.KindRevert, rollout.KindPause, rollout.KindResume, rollout.KindAbort, rollout.KindDone,
-	} {
-		all = append(all, "decision "+string(k))
+// commit names the sources that are tested.
+func commit() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").Output()
+	if err != nil {
+		return "unknown: " + err.Error()
 	}
-	// Not plan.Arm: the engine names no cohort before it orders the activation, and so a
-	// node arms as part of that.
-	for _, k := range []plan.Kind{plan.Stage, plan.Activate, plan.Repair, plan.Commit, plan.Revert, plan.Wait, plan.Refuse} {
-		all = append(all, "step "+string(k))
-	}
-	for _, p := range []rollout.RegionPhase{
-		rollout.PhaseIdle, rollout.PhaseStaging, rollout.PhaseActivating, rollout.PhasePurging, rollout.PhaseBaking, rollout.PhaseCommitted,
-		rollout.PhaseReverting, rollout.PhaseRepurging, rollout.PhaseReverted, rollout.PhaseDropped,
-	} {
-		all = append(all, "phase "+string(p))
-	}
-	for _, s := range []rollout.RolloutStatus{rollout.StatusDone, rollout.StatusReverted, rollout.StatusAborted} {
-		all = append(all, "ended "+string(s))
-	}
-	for _, f := range allFaults {
-		all = append(all, "fault "+string(f))
-	}
-	return append(all, "undo", "activation superseded", "late or repeated purge", "lease taken over",
-		"order refused as a replay", "write under an old fence refused", "region clean at the end", "resumed at the end")
+	return strings.TrimSpace(string(out))
 }
 
 func TestSeeds(t *testing.T) {
-	if testing.Short() {
-		*seeds = min(*seeds, 60)
-	}
-	total := make(map[string]int)
-	began, events := time.Now(), 0
-	for s := *firstSeed; s < *firstSeed+uint64(*seeds); s++ {
-		res := Run(s)
-		if res.Err != nil {
-			t.Fatalf("seed %d: %v\n%s\nreplay: make sim SEED=%d N=1", s, res.Err, strings.Join(res.Trace, "\n"), s)
+	began, told := time.Now(), time.Now()
+	sweep := Play(*firstSeed, *seeds, shape(), func(done int) {
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			t.Logf("%d of %d seeds after %s", done, *seeds, time.Since(began).Round(time.Second))
 		}
-		for what, times := range res.Counts {
-			total[what] += times
+	})
+	if bad := sweep.Bad; bad != nil {
+		t.Errorf("seed %d: %v\ncommit %s", bad.Seed, bad.Err, commit())
+		least := *bad
+		if *shrink {
+			least = Shrink(*bad)
 		}
-		events += res.Events
+		t.Fatalf("the smallest that fails: %v\n%s\nof %d agents in %d regions after %d commands with %v\nreplay: make sim SEED=%d N=1 ARGS='%s'",
+			least.Err, strings.Join(least.Trace[max(0, len(least.Trace)-*lines):], "\n"), least.Agents, least.Regions, least.Commands, least.Faults, least.Seed, least.Shape)
 	}
 	took := time.Since(began)
-	for _, what := range required() {
-		if total[what] == 0 && *seeds >= enough {
-			t.Errorf("%d seeds never saw: %s", *seeds, what)
+	t.Logf("%d seeds, %d events, %.0f events/s, %.0f seeds/s\n%s", sweep.Seeds, sweep.Events,
+		float64(sweep.Events)/took.Seconds(), float64(sweep.Seeds)/took.Seconds(), table(sweep.Counts))
+	if shape().String() == "" {
+		for _, miss := range missed(sweep) {
+			t.Error(miss)
 		}
 	}
-	var table strings.Builder
-	names := make([]string, 0, len(total))
-	for what := range total {
+}
+
+// TestSameSeedSameHistory holds that a failure can be replayed, and its smaller forms.
+func TestSameSeedSameHistory(t *testing.T) {
+	hashes := make(map[uint64]bool)
+	small := Shape{Only: []string{faultCrash.flag(), faultTail.flag(), faultPause.flag()}, Commands: 3, Agents: 4, Regions: 2}
+	for _, s := range []Shape{Whole(), small} {
+		for seed := uint64(1); seed <= 20; seed++ {
+			a, b := Run(seed, s), Run(seed, s)
+			if a.Hash != b.Hash || a.Events != b.Events {
+				t.Errorf("seed %d %s: two histories: %x of %d events, %x of %d", seed, s, a.Hash, a.Events, b.Hash, b.Events)
+			}
+			hashes[a.Hash] = true
+		}
+	}
+	if len(hashes) != 40 {
+		t.Errorf("40 histories are %d", len(hashes))
+	}
+}
+
+// table lists what was counted: faults by phase first, then the rest.
+func table(counts map[string]int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%36s %9s", "", "total")
+	for _, p := range phases {
+		fmt.Fprintf(&b, " %10s", phaseName(p))
+	}
+	b.WriteByte('\n')
+	rest := make(map[string]int)
+	for what, n := range counts {
+		if !strings.HasPrefix(what, "fault ") && !strings.Contains(what, " × ") {
+			rest[what] = n
+		}
+	}
+	for _, f := range allFaults {
+		fmt.Fprintf(&b, "%36s %9d", f, counts["fault "+string(f)])
+		for _, p := range phases {
+			fmt.Fprintf(&b, " %10d", counts[pair(f, p)])
+		}
+		b.WriteByte('\n')
+	}
+	names := make([]string, 0, len(rest))
+	for what := range rest {
 		names = append(names, what)
 	}
 	slices.Sort(names)
 	for _, what := range names {
-		fmt.Fprintf(&table, "%9d  %s\n", total[what], what)
+		fmt.Fprintf(&b, "%9d  %s\n", rest[what], what)
 	}
-	t.Logf("%d seeds, %d events, %.0f events/s, %.0f seeds/min\n%s", *seeds, events,
-		float64(events)/took.Seconds(), float64(*seeds)/took.Minutes(), table.String())
-}
-
-// TestSameSeedSameHistory holds that a failure can be replayed.
-func TestSameSeedSameHistory(t *testing.T) {
-	hashes := make(map[uint64]uint64)
-	for s := uint64(1); s <= 20; s++ {
-		a, b := Run(s), Run(s)
-		if a.Hash != b.Hash || a.Events != b.Events {
-			t.Errorf("seed %d: two histories: %x of %d events, %x of %d", s, a.Hash, a.Events, b.Hash, b.Events)
-		}
-		hashes[a.Hash] = s
-	}
-	if len(hashes) != 20 {
-		t.Errorf("20 seeds make %d histories", len(hashes))
-	}
+	return b.String()
 }

@@ -3,10 +3,13 @@ package sim
 import (
 	"container/heap"
 	"fmt"
+	"hash"
 	"hash/fnv"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -15,15 +18,17 @@ const app wire.App = "edge-proxy"
 // Result is how the history of one seed went.
 type Result struct {
 	Seed   uint64
+	Shape  Shape
 	Err    error // the first promise that was broken
 	Events int
 	Hash   uint64         // of the whole trace
-	Counts map[string]int // transition or fault → how often
-	Trace  []string       // its last lines
-}
+	Counts map[string]int // transition, or fault and phase → how often
+	Trace  []string
 
-// tail is how many lines of the trace a failure shows.
-const tail = 40
+	// What it was made of.
+	Faults                    []string
+	Commands, Agents, Regions int
+}
 
 // violation is what a check panics with: nothing after it means anything.
 type violation struct{ error }
@@ -55,19 +60,18 @@ func (a *agenda) Pop() any {
 	return e
 }
 
-// world is everything there is. now is the bus's clock, which controllers share.
+// world is everything there is. now is the bus's clock, and the true time.
 type world struct {
 	res    Result
-	rnd    *rand.Rand
 	now    time.Time
 	agenda agenda
 	seq    uint64
-	trace  [tail]string
-	lines  int
+	hash   hash.Hash64 // of the trace
 
-	on      faults // of the seed
-	faulty  bool   // they may strike now
+	on      map[fault]luck // of the seed
+	faulty  bool           // they may strike now
 	regions []wire.Region
+	phase   map[wire.Region]rollout.RegionPhase // as last decided
 	nodes   map[wire.Region][]*node
 	byID    map[wire.AgentID]*node
 	all     []*node
@@ -80,26 +84,21 @@ type world struct {
 }
 
 // Run plays the history of a seed.
-func Run(seed uint64) (res Result) {
+func Run(seed uint64, shape Shape) (res Result) {
 	w := &world{
-		res: Result{Seed: seed, Counts: make(map[string]int)},
-		rnd: rand.New(rand.NewPCG(seed, 0xebb)),
-		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		res:  Result{Seed: seed, Shape: shape, Counts: make(map[string]int)},
+		now:  time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		hash: fnv.New64a(),
 	}
-	hash := fnv.New64a()
-	w.out(hash.Write)
 	defer func() {
 		if p := recover(); p != nil {
 			v, ours := p.(violation)
 			if !ours {
-				panic(fmt.Sprintf("seed %d at %s: %v", seed, w.clock(), p))
+				v.error = fmt.Errorf("at %s: panic: %v\n%s", w.clock(), p, debug.Stack())
 			}
 			w.res.Err = v.error
 		}
-		for i := max(0, w.lines-tail); i < w.lines; i++ {
-			w.res.Trace = append(w.res.Trace, w.trace[i%tail])
-		}
-		w.res.Hash = hash.Sum64()
+		w.res.Hash = w.hash.Sum64()
 		res = w.res
 	}()
 	w.build()
@@ -107,17 +106,11 @@ func Run(seed uint64) (res Result) {
 	return w.res
 }
 
-// sink takes every line of the trace.
-type sink func([]byte) (int, error)
-
-func (w *world) out(s sink) { w.checks.sink = s }
-
 // log adds a line to the trace.
 func (w *world) log(format string, args ...any) {
 	line := w.clock() + " " + fmt.Sprintf(format, args...)
-	w.trace[w.lines%tail] = line
-	w.lines++
-	_, _ = w.checks.sink([]byte(line + "\n"))
+	w.res.Trace = append(w.res.Trace, line)
+	_, _ = w.hash.Write([]byte(line))
 }
 
 func (w *world) clock() string { return w.now.Format("15:04:05.000") }
@@ -133,31 +126,39 @@ func (w *world) after(d time.Duration, do func()) {
 	heap.Push(&w.agenda, event{w.now.Add(d), w.seq, do})
 }
 
-// run lets everything happen that is due within d.
+// maxEvents is what no history comes near to.
+const maxEvents = 1_000_000
+
+// run lets everything happen that is due within d, and looks after each event whether the
+// promises are kept.
 func (w *world) run(d time.Duration) {
 	end := w.now.Add(d)
 	for len(w.agenda) > 0 && !w.agenda[0].at.After(end) {
 		e := heap.Pop(&w.agenda).(event)
 		w.now = e.at
-		w.res.Events++
+		if w.res.Events++; w.res.Events > maxEvents {
+			w.fail("the world does not come to rest")
+		}
 		e.do()
+		w.safe()
 	}
 	w.now = end
 }
 
+// luck is a source of randomness. Everybody and every fault has one of their own: what is
+// left out of a history does not change the luck of the rest.
+type luck struct{ *rand.Rand }
+
+func (w *world) luck(whose string) luck {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(whose))
+	return luck{rand.New(rand.NewPCG(w.res.Seed, h.Sum64()))}
+}
+
 // between draws a duration.
-func (w *world) between(least, most time.Duration) time.Duration {
-	return least + time.Duration(w.rnd.Int64N(int64(most-least)+1))
+func (l luck) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(l.Int64N(int64(most-least)+1))
 }
 
 // one draws whether something that happens once in n times happens.
-func (w *world) one(n int) bool { return w.rnd.IntN(n) == 0 }
-
-// strikes draws whether a fault strikes, once in n times.
-func (w *world) strikes(f fault, n int) bool {
-	if !w.faulty || !w.on[f] || !w.one(n) {
-		return false
-	}
-	w.count("fault " + string(f))
-	return true
-}
+func (l luck) one(n int) bool { return l.IntN(n) == 0 }
