@@ -31,7 +31,8 @@ func (r Rule) Validate() error {
 }
 
 // Select returns the selectors for a set of changed files, distinct and in
-// order. All rules are checked, whether a file matches or not. Unlike
+// order, of the rules that match one of them, and of every rule those that name an epoch
+// or a version. All rules are checked, whether a file matches or not. Unlike
 // Coalesce it keeps everything beside `all`, because a plan shows the reasons.
 func Select(rules []Rule, files []string, vars Vars) ([]Selector, error) {
 	var out []Selector
@@ -54,13 +55,20 @@ func Select(rules []Rule, files []string, vars Vars) ([]Selector, error) {
 			if err != nil {
 				return nil, fmt.Errorf("rules[%d].selectors[%d] %q: %w", i, j, template, err)
 			}
-			if matched {
+			if matched || aged(template) {
 				out = append(out, s)
 			}
 		}
 	}
 	slices.SortFunc(out, Selector.Compare)
 	return slices.Compact(out), nil
+}
+
+// aged reports whether what a selector names depends on when an object was fetched. Such a
+// selector counts whatever has changed: the tag of an object that one activation leaves
+// alone is that of an older one, and no later purge would name it.
+func aged(template string) bool {
+	return strings.Contains(template, "{epoch}") || strings.Contains(template, "{version}")
 }
 
 // expand makes one pass, so that a value which contains braces is not

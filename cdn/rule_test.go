@@ -16,14 +16,16 @@ func TestSelect(t *testing.T) {
 		{Files: "**/*.{js,css}", Selectors: []string{"host:static.example.com"}},
 		{Files: "index.html", Selectors: []string{"url:https://www.example.com/"}},
 	}
+	// What names an epoch or a version counts whatever has changed.
+	age, aged := Selector{Key, "rules@eu-west-17"}, Selector{Prefix, "www.example.com/1.4.0/rules/"}
 	for files, want := range map[string][]Selector{
-		"":                       nil,
-		"README":                 nil,
-		"index.html":             {{URL, "https://www.example.com/"}},
-		"sub/index.html":         nil,
-		"rules/crs/a.conf":       {{Key, "rules@eu-west-17"}, {Key, "waf"}},
-		"rules/a.conf":           {{Key, "rules@eu-west-17"}, {Key, "waf"}, {Prefix, "www.example.com/1.4.0/rules/"}},
-		"a.js b/c.css rules/a.d": {{Key, "rules@eu-west-17"}, {Key, "waf"}, {Host, "static.example.com"}},
+		"":                       {age, aged},
+		"README":                 {age, aged},
+		"index.html":             {age, {URL, "https://www.example.com/"}, aged},
+		"sub/index.html":         {age, aged},
+		"rules/crs/a.conf":       {age, {Key, "waf"}, aged},
+		"rules/a.conf":           {age, {Key, "waf"}, aged},
+		"a.js b/c.css rules/a.d": {age, {Key, "waf"}, aged, {Host, "static.example.com"}},
 	} {
 		got, err := Select(rules, strings.Fields(files), testVars)
 		if err != nil {

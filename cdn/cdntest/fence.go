@@ -47,7 +47,7 @@ func neverLowers(t *testing.T, s Subject) {
 		wg.Go(func() { raise(t, s, "eu-west", epoch) })
 	}
 	wg.Wait()
-	raise(t, s, "eu-west", 4) // late
+	raise(t, s, "eu-west", 4)      // late
 	raise(t, s, "waf.eu-west", 99) // of one app: another name
 	if s.Keeps(t, "eu-west-16") || !s.Keeps(t, "eu-west-17") {
 		t.Error("the highest of the fences does not hold")

@@ -126,7 +126,7 @@ func (t *turn) name(r wire.Region, tl tally, more []*Agent) {
 		kinds = append(kinds, fmt.Sprintf("%s (%s on %s)", a.ID, cmp.Or(a.Build, "an unknown build"), cmp.Or(a.Report.Plane, "an unknown data plane")))
 	}
 	slices.Sort(next.Cohort.Named)
-	rr.Next, rr.NamedAt = &next, t.s.Now
+	rr.Next, rr.NamedAt, rr.Times.StepDone = &next, t.s.Now, time.Time{}
 	t.issue(&rr)
 	t.set(r, rr)
 	list := strings.Join(kinds, ", ")
@@ -159,7 +159,7 @@ func (t *turn) raise(r wire.Region, tl tally, room int, open bool, budget int) {
 	if open && room == len(out) {
 		next.Cohort.CutOff = wire.AllScores
 	}
-	rr.Next = &next
+	rr.Next, rr.Times.StepDone = &next, time.Time{} // who joins is confirmed and baked, too
 	rr.Ladder = climb(rr.Ladder, lowest, Rung{next.Cohort.CutOff, t.s.Now})
 	t.issue(&rr)
 	t.set(r, rr)

@@ -45,7 +45,7 @@ func Check(s State, e Event) error {
 	case Approve:
 		return s.checkApprove(e)
 	case Promote:
-		return s.checkPromote()
+		return s.checkPromote(e)
 	case StepBack:
 		return s.checkStepBack()
 	case Abort:
@@ -61,6 +61,9 @@ func Check(s State, e Event) error {
 		}
 		if ro != nil {
 			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s is %s; abort it first", ro.ID, ro.Status))
+		}
+		if s.Rollout != nil && s.Rollout.Undoes != "" {
+			return s.refuse("undo", ErrUndo, fmt.Sprintf("rollout %s has undone %s already; start the version that is wanted", s.Rollout.ID, s.Rollout.Undoes))
 		}
 		if len(s.undoable()) == 0 {
 			return s.refuse("undo", ErrUndo, "the last rollout left no region on other content than before")
@@ -181,7 +184,7 @@ func (t *turn) start(e Start) {
 	inputs := map[string]string{"by": e.By, "digest": e.Target.Digest.String(), "seed": e.Seed}
 	more := ""
 	if e.Acknowledge != "" {
-		t.s.Quarantine = slices.DeleteFunc(slices.Clone(t.s.Quarantine), func(q Quarantined) bool { return q.Rollout == e.Acknowledge })
+		t.release(e.Acknowledge)
 		inputs["acknowledges"] = e.Acknowledge
 		more += ", who has looked at the failure of " + e.Acknowledge
 	}
@@ -281,6 +284,7 @@ func (t *turn) resume(e Resume) {
 		}
 		ro := t.own()
 		ro.Paused, ro.Halt = false, ""
+		t.release(ro.ID)
 	}
 	inputs := by(e.By)
 	inputs["acknowledged"] = fmt.Sprint(acked)

@@ -78,6 +78,7 @@ func (t *turn) judge(focus wire.Region) bool {
 	retreating := slices.ContainsFunc(failed, func(r wire.Region) bool { return t.s.Regions[r].Phase == PhaseRetreating })
 	byStep := ro.Plan.OnFailure == RevertStep && current && !retreating // a failure on the way back waits
 	if ro.Ending == "" && byStep && !slices.ContainsFunc(failed, func(r wire.Region) bool { return !t.s.suffices(r) }) {
+		t.quarantine(why)
 		t.retreat(failed, inputs, why)
 		return true
 	}
@@ -88,6 +89,9 @@ func (t *turn) judge(focus wire.Region) bool {
 		return true
 	}
 	if ro.Halt == "" {
+		if ro.Ending == "" {
+			t.quarantine(why)
+		}
 		t.halt(inputs, "%s", why)
 	}
 	return false

@@ -54,8 +54,10 @@ func (g Gate) check() (field, reason string) {
 	}
 	prom := g.Prometheus != ""
 	switch {
-	case prom == (g.Webhook != ""):
-		return "prometheus", "or webhook is missing: a gate asks exactly one of the two"
+	case !prom && g.Webhook == "":
+		return "prometheus", "or webhook is missing: a gate asks one of the two"
+	case prom && g.Webhook != "":
+		return "webhook", "is given beside prometheus: a gate asks one of the two"
 	case !prom && (g.Query != "" || g.Samples != "" || g.MinSamples != 0 || g.Min != nil || g.Max != nil || g.MaxRatio != nil):
 		return "webhook", "has a verdict of its own: query, samples and limits are of prometheus gates"
 	case prom && g.Query == "":

@@ -24,6 +24,9 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
 	case kind == "":
 		held := max(0, t.s.Now.Sub(rr.Hold.Since)).Round(time.Second)
+		if rr.Hold.Kind.unseen() {
+			rr.Times.Baking = t.s.Now
+		}
 		rr.Hold, rr.Returned = nil, t.s.Now
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
@@ -43,6 +46,12 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		rr.Hold = &h
 		t.set(r, rr)
 	}
+}
+
+// unseen reports whether a hold is of time in which the region was not seen: no bake counts
+// it, and begins anew after it.
+func (k HoldKind) unseen() bool {
+	return k == HoldSilent || k == HoldVanished || k == HoldMembers
 }
 
 // tells reports whether the reason of such a hold changes while it lasts.
@@ -68,7 +77,7 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 		return HoldVanished, fmt.Sprintf("%s vanished: %s %s", count(n, "agent"), tl.vanished[0].agent, tl.vanished[0].reason), within
 	}
 	if beyond {
-		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s", count(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
+		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s; drain or remove what is gone for good", count(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
 	}
 	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
 		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline), within

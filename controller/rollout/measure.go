@@ -201,6 +201,9 @@ func gateInputs(g Gate, rd Reading) map[string]string {
 	if g.Query != "" {
 		in["query"] = wire.Clip(g.Query)
 	}
+	if g.Samples != "" {
+		in["samples_query"] = wire.Clip(g.Samples)
+	}
 	return in
 }
 
@@ -254,13 +257,16 @@ func (s Sample) finite() Sample {
 	return s
 }
 
-func (s State) checkPromote() error {
+func (s State) checkPromote(e Promote) error {
 	ro := s.active()
 	if ro == nil {
 		return s.refuse("promote", ErrNotActive, "")
 	}
 	if len(s.gated()) == 0 {
 		return s.refuse("promote", ErrStatus, fmt.Sprintf("rollout %s waits at no gate", ro.ID))
+	}
+	if e.By == ro.By {
+		return s.refuse("promote", ErrStatus, fmt.Sprintf("%s started rollout %s; somebody else has to pass over its gates", e.By, ro.ID))
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"bytes"
+	"cmp"
 	"encoding"
 	"fmt"
 	"math"
@@ -26,6 +28,9 @@ func ParsePlan(name string, data []byte) (Plan, error) {
 	}
 	if len(doc.Content) == 0 {
 		return Plan{}, fmt.Errorf("%s: %w: empty", name, wire.ErrInvalid)
+	}
+	if more := yaml.NewDecoder(bytes.NewReader(data)); more.Decode(new(yaml.Node)) == nil && more.Decode(new(yaml.Node)) == nil {
+		return Plan{}, fmt.Errorf("%s: %w: holds more than one document", name, wire.ErrInvalid)
 	}
 	p := &planParser{name: name}
 	plan := basePlan()
@@ -152,7 +157,7 @@ func (p *planParser) wave(n *yaml.Node, field string, w *Wave) {
 
 func (p *planParser) mapping(n *yaml.Node, field string, fields map[string]reader) {
 	if n.Kind != yaml.MappingNode {
-		p.fail(n, field, "is not a mapping")
+		p.fail(n, cmp.Or(field, "plan"), "is not a mapping")
 		return
 	}
 	seen := make(map[string]bool)

@@ -71,7 +71,8 @@ func TestParsePlanRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ plan, want string }{
 		"empty":          {"", "p: invalid document: empty"},
 		"not YAML":       {"waves: [", "p: invalid document: line 1:"},
-		"a list":         {"- a", "p:1: : is not a mapping"},
+		"two documents":  {"waves: []\n---\nwaves: []", "p: invalid document: holds more than one document"},
+		"a list":         {"- a", "p:1: plan: is not a mapping"},
 		"unknown field":  {"waves:\n- regions: [eu]\n  speed: 1", "p:3: waves[0].speed: is not a field; want one of approve, bake, gates, growth, max_parallel, regions, steps, strategy"},
 		"repeated field": {"soak: 1s\nsoak: 2s", "p:2: soak: appears twice"},
 		"duration":       {"waves:\n- regions: [eu]\n  bake: 5x", `p:3: waves[0].bake: "5x" is not a duration like 30s or 1m30s`},

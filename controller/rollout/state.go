@@ -115,6 +115,7 @@ type Times struct {
 	Armed     time.Time `json:"armed,omitzero"`     // all live agents had it preloaded, where the strategy asks for it
 	Activated time.Time `json:"activated,omitzero"` // first activation ordered
 	StepDone  time.Time `json:"step_done,omitzero"` // the current step was confirmed
+	Baking    time.Time `json:"baking,omitzero"`    // since when the bake of the step or wave counts: time in which agents were not heard of does not
 	Confirmed time.Time `json:"confirmed,omitzero"` // the last agent confirmed
 	Barrier   time.Time `json:"barrier,omitzero"`   // the purge was verified
 	Committed time.Time `json:"committed,omitzero"` // the target became the base

@@ -106,8 +106,8 @@ func (s State) agent(rr RegionRecord, a *Agent) AgentSummary {
 		}
 		if run := a.Report.Running; run != nil {
 			sum.Version, sum.Epoch = run.Version, run.Epoch
-			if run.Epoch == rr.epoch() {
-				sum.State, sum.Error = string(run.State), run.Error
+			if run.Epoch == rr.epoch() || rr.Next != nil && run.Digest == rr.Next.Digest && !inCohort(rr, a) {
+				sum.State, sum.Error = string(run.State), run.Error // at an older epoch after a step was taken back
 			}
 		}
 	}

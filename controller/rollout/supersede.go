@@ -83,6 +83,11 @@ func (t *turn) quarantine(reason string) {
 	t.dirty = true
 }
 
+// release lets the source of a rollout out: somebody has looked at its failure.
+func (t *turn) release(rollout string) {
+	t.s.Quarantine = slices.DeleteFunc(slices.Clone(t.s.Quarantine), func(q Quarantined) bool { return q.Rollout == rollout })
+}
+
 func (s State) checkQuarantine(e Start) error {
 	known := false
 	for _, q := range s.Quarantine {

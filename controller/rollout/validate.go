@@ -181,8 +181,10 @@ func (g Growth) check(field string) error {
 		return badPlan(field, "wants linear or exponential, a share like 10%%")
 	case !by.Percent || by.N > 50:
 		return badPlan(field, "is by %s, want 1%% to 50%%", by)
-	case g.Factor != 0 && (g.Linear.N > 0 || g.Factor < 2 || g.Factor > 100):
-		return badPlan(field+".factor", "is %d, want 2 to 100, of exponential growth", g.Factor)
+	case g.Factor != 0 && g.Linear.N > 0:
+		return badPlan(field+".factor", "is given beside linear, which has none")
+	case g.Factor != 0 && (g.Factor < 2 || g.Factor > 100):
+		return badPlan(field+".factor", "is %d, want 2 to 100", g.Factor)
 	case g.Bake < 0:
 		return badPlan(field+".bake", "is negative")
 	}

@@ -45,9 +45,9 @@ func (s State) baked(r wire.Region) (over time.Time, baking bool) {
 	var bake wire.Duration
 	switch {
 	case rr.Phase == PhaseActivating && !rr.Times.StepDone.IsZero():
-		over, bake = rr.Times.StepDone, w.AllSteps()[rr.Step].Bake
+		over, bake = later(rr.Times.StepDone, rr.Times.Baking), w.AllSteps()[rr.Step].Bake
 	case rr.Phase == PhaseBaking:
-		over, bake = rr.Times.Barrier, w.Bake
+		over, bake = later(rr.Times.Barrier, rr.Times.Baking), w.Bake
 	default:
 		return time.Time{}, false
 	}

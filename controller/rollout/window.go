@@ -26,7 +26,7 @@ const clock = "15:04"
 
 // check returns the field that is wrong, and why.
 func (w Window) check() (field, reason string) {
-	layout, like := time.RFC3339, "2026-12-23T18:00:00Z"
+	layout, like := time.RFC3339, "2026-12-23T18:00:00Z, or days beside a time of day"
 	if len(w.Days) > 0 {
 		layout, like = clock, "16:00, since days are given"
 	}

@@ -113,7 +113,7 @@ func (w *world) judged(c *controller, before, after rollout.State, d rollout.Dec
 // undone: a rollout that takes all of itself back leaves nothing.
 func (w *world) undone(s rollout.State) {
 	ro := s.Rollout
-	if ro.Status != rollout.StatusReverted || ro.Plan.OnFailure != rollout.RevertAll {
+	if ro.Status != rollout.StatusReverted || ro.Plan.OnFailure != rollout.RevertAll || ro.Plan.OnPurgeFailure == rollout.RevertWave {
 		return
 	}
 	for _, r := range w.regions {
