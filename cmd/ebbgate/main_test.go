@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -125,6 +126,10 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	if i := slices.Index(args, "@last"); i > 0 { // the last rollout of the app that is started
+		ts.Check(ts.Exec("ebbgate", "rollout", "history", args[3], "-o", "name"))
+		args[i], _, _ = strings.Cut(ts.ReadFile("stdout"), "\n")
+	}
 	err = ts.Exec("ebbgate", args[1:]...)
 	got := 0
 	if ee := (*exec.ExitError)(nil); errors.As(err, &ee) {

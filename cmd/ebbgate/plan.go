@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -39,7 +41,7 @@ anything has moved since.`,
 			defer cl.Close()
 			view, err := cl.Plan(cmd.Context(), q)
 			if err != nil {
-				return cannot(err, "plan %s %s", args[0], args[1])
+				return cannot(inPlan(err, planFile), "plan %s %s", args[0], args[1])
 			}
 			if err := printPlan(c, view); err != nil {
 				return err
@@ -102,4 +104,17 @@ func startRequest(app, version, planFile string) (controller.StartRequest, error
 	}
 	q.Plan = &p
 	return q, nil
+}
+
+// inPlan adds where in the plan file the field stands that a refusal names.
+func inPlan(err error, planFile string) error {
+	e := (*api.Error)(nil)
+	if planFile == "" || !errors.As(err, &e) || e.Field == "" {
+		return err
+	}
+	data, readErr := readFile(planFile)
+	if line := rollout.FieldLine(data, e.Field); readErr == nil && line > 0 {
+		return fmt.Errorf("%w (%s:%d)", err, planFile, line)
+	}
+	return err
 }

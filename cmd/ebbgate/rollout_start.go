@@ -63,7 +63,7 @@ region switches at the same time.`,
 			defer cl.Close()
 			view, err := cl.Start(cmd.Context(), q)
 			if err != nil {
-				err = goOn(cmd, cl, args, err)
+				err = goOn(cmd, cl, args, inPlan(err, planFile))
 				return cannot(err, "start %s %s", args[0], args[1])
 			}
 			if r := view.Summary.Rollout; r != nil {

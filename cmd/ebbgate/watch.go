@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -203,12 +204,18 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 	return nil
 }
 
-// lines writes one line for each decision and event.
+// lines writes one line for each decision and event; with -o json or yaml, an event in JSON.
 func (w *watcher) lines(ctx context.Context, c *cli) error {
 	var shown uint64
 	lost := false
-	line := func(at time.Time, region, kind, text string) {
-		fmt.Fprintf(c.out, "%s  %-10s  %-9s  %s\n", at.UTC().Format("15:04:05.000"), orDash(region), kind, plain(text))
+	line := func(e controller.Event, kind string) error {
+		if c.output == "json" || c.output == "yaml" { // JSON is YAML, too
+			enc := json.NewEncoder(c.out)
+			enc.SetEscapeHTML(false)
+			return enc.Encode(e)
+		}
+		_, err := fmt.Fprintf(c.out, "%s  %-10s  %-9s  %s\n", e.At.UTC().Format("15:04:05.000"), orDash(string(e.Region)), kind, plain(e.Text))
+		return err
 	}
 	return w.follow(ctx, func(l look) error {
 		if l.err != nil {
@@ -221,12 +228,14 @@ func (w *watcher) lines(ctx context.Context, c *cli) error {
 		lost = false
 		for _, d := range decisions(l.view) {
 			if d.N > shown {
-				line(d.At, string(d.Region), string(d.Kind), d.Reason)
 				shown = d.N
+				if err := line(controller.Event{At: d.At, App: l.view.App, Region: d.Region, Kind: "decision", Text: d.Reason, Decision: &d}, string(d.Kind)); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
-	}, func(e controller.Event) { line(e.At, string(e.Region), e.Kind, e.Text) })
+	}, func(e controller.Event) { _ = line(e, e.Kind) })
 }
 
 func decisions(v controller.AppView) []rollout.Decision {

@@ -67,6 +67,17 @@ func TestParsePlan(t *testing.T) {
 	}
 }
 
+func TestFieldLine(t *testing.T) {
+	for field, want := range map[string]int{
+		"waves": 2, "waves[0].steps[1].activate": 7, "waves[1].max_parallel": 11, "waves[1].bake": 10, "waves[7].regions": 2,
+		"on_failure": 18, "nothing": 0, "waves[0].regions[0]": 3,
+	} {
+		if got := FieldLine([]byte(fullPlan), field); got != want {
+			t.Errorf("%s is on line %d, want %d", field, got, want)
+		}
+	}
+}
+
 func TestParsePlanRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ plan, want string }{
 		"empty":          {"", "p: invalid document: empty"},
