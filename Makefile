@@ -42,6 +42,12 @@ ARGS ?=
 sim: ## both cores against each other in a world of faults; SEED=1 N=20000 ARGS=-lines=200
 	$(GO) test -count=1 -timeout 6h -v -run 'Seeds' ./cmd/ebbgate/sim -seed $(SEED) -seeds $(N) $(ARGS)
 
+.PHONY: stale
+stale: N = 100000
+stale: ## count stale answers on real caches; N=1000000 requests, PICTURE=1 draws one run
+	EBBGATE_REQUIRE_SERVERS=1 $(GO) test -count=1 -timeout 60m -v -run Stale ./cmd/ebbgate/stale -requests $(N) \
+	  $(if $(PICTURE),-picture $(CURDIR)/deploy/lab/stale.svg)
+
 FUZZTIME ?= 20s
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s)

@@ -19,6 +19,7 @@ import (
 type Config struct {
 	Address string // host:port to listen on; default: a free port on loopback
 	Token   string // what a purge has to present; required
+	Memory  string // of the cache; default 16m
 	VCL     string // what follows the shipped VCL: backends, and subroutines of one's own; required
 }
 
@@ -39,11 +40,14 @@ func Start(t testing.TB, c Config) string {
 	if c.Address == "" {
 		c.Address = FreeAddress(t)
 	}
+	if c.Memory == "" {
+		c.Memory = "16m"
+	}
 	dir := t.TempDir()
 	main := write(t, dir, c)
 	var log bytes.Buffer
 	cmd := exec.Command(binary, "-F", "-j", "none", "-n", filepath.Join(dir, "work"), "-a", c.Address,
-		"-T", "none", "-f", main, "-s", "malloc,16m", "-p", "ban_lurker_sleep=0.01",
+		"-T", "none", "-f", main, "-s", "malloc,"+c.Memory, "-p", "ban_lurker_sleep=0.01",
 		"-p", "thread_pool_min=5", "-p", "thread_pools=1")
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

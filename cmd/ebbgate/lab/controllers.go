@@ -37,6 +37,9 @@ func (c *Controller) Start() error {
 	return c.start()
 }
 
+// Program says what the controller runs from its next start on, in place of the lab's ebbgate.
+func (c *Controller) Program(path string) { c.path = path }
+
 // Kill kills the controller without warning.
 func (c *Controller) Kill() { c.stop(syscall.SIGKILL) }
 
