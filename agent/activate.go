@@ -162,12 +162,17 @@ func (w *app) confirm(ctx context.Context, rel dataplane.Release, until time.Tim
 
 // examine looks once whether a release is live and answers its probes.
 func (w *app) examine(ctx context.Context, rel dataplane.Release, limit time.Duration) (proof string, err error) {
-	look, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if proof, err = w.plane.Confirm(look, rel); err != nil {
+	if proof, err = w.read(ctx, rel, limit); err != nil {
 		return "", err
 	}
 	return proof, w.plane.Check(ctx, rel)
+}
+
+// read reads a release back, within limit or what the data plane takes for it.
+func (w *app) read(ctx context.Context, rel dataplane.Release, limit time.Duration) (proof string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, max(limit, w.plane.Traits().Look))
+	defer cancel()
+	return w.plane.Confirm(ctx, rel)
 }
 
 // look examines the running release when it is time to.
@@ -181,9 +186,7 @@ func (w *app) look(ctx context.Context) error {
 		return nil // damaged: the plan deals with it
 	}
 	w.looked = time.Now()
-	look, cancel := context.WithTimeout(ctx, lookTime)
-	proof, err := w.plane.Confirm(look, rel)
-	cancel()
+	proof, err := w.read(ctx, rel, lookTime)
 	if err != nil && ctx.Err() == nil {
 		w.drift = "does not show the running release: " + err.Error()
 	}
@@ -245,6 +248,11 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 	if back.To == nil {
 		if err := w.rel.Switch(wire.Digest{}); err != nil {
 			return err
+		}
+		if r, ok := w.plane.(dataplane.Restorer); ok {
+			if err := r.Restore(ctx); err != nil {
+				return fmt.Errorf("cannot put back what was there before the first release of %s: %w", w.name, err)
+			}
 		}
 	} else {
 		rel, err := w.release(*back.To)

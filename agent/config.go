@@ -86,8 +86,15 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	paths := []*string{&cfg.State, &cfg.Root, &cfg.Key, &cfg.NATS.Creds, &cfg.NATS.CA, &cfg.Control}
-	if g := cfg.Gossip; g != nil {
+	cfg.Resolve(dir)
+	return cfg, cfg.validate()
+}
+
+// Resolve makes relative paths relative to dir. It is for embedders that read the
+// configuration as a part of their own.
+func (c *Config) Resolve(dir string) {
+	paths := []*string{&c.State, &c.Root, &c.Key, &c.NATS.Creds, &c.NATS.CA, &c.Control}
+	if g := c.Gossip; g != nil {
 		paths = append(paths, &g.Key)
 		for i := range g.OldKeys {
 			paths = append(paths, &g.OldKeys[i])
@@ -98,7 +105,6 @@ func ReadConfig(path string) (Config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	return cfg, cfg.validate()
 }
 
 // Socket returns where a running agent listens for `status` and `rollback`.

@@ -30,6 +30,9 @@ type Config struct {
 	Dir     string       `yaml:"-"` // the driver's own state; made if absent; absolute
 	Current string       `yaml:"-"` // the app's `current` link, which the agent switches; absolute
 	Logger  *slog.Logger `yaml:"-"` // default: discard
+	// Open makes a driver of the embedder's own. Kind, and what only some kinds use, mean
+	// nothing then. Default: the driver of Kind.
+	Open func(Config) (Driver, error) `yaml:"-"`
 
 	Kind Kind `yaml:"kind"`
 	// Listen is the address the data plane listens on, host:port. Required by builtin and
@@ -68,10 +71,12 @@ func New(cfg Config) (Driver, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	switch cfg.Kind {
-	case KindBuiltin:
+	switch {
+	case cfg.Open != nil:
+		return cfg.Open(cfg)
+	case cfg.Kind == KindBuiltin:
 		return newBuiltin(cfg)
-	case KindFiles:
+	case cfg.Kind == KindFiles:
 		return newFiles(cfg)
 	default:
 		return newNginx(cfg)
@@ -117,6 +122,9 @@ func (c *Config) validate() error {
 		}
 	}
 	c.URL = strings.TrimSuffix(c.URL, "/")
+	if c.Open != nil {
+		return nil
+	}
 	switch c.Kind {
 	case KindBuiltin, KindNginx:
 		_, port, err := net.SplitHostPort(c.Listen)

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -36,11 +37,12 @@ func (r Release) Generation() wire.Generation {
 
 // Traits say what the rest of the agent has to know of a data plane.
 type Traits struct {
-	Name     string // "builtin", "files", "nginx"
-	Version  string // of the server software; "" when there is none to ask
-	DropFree bool   // a switch loses no request, not even on kept-alive connections
-	Arms     bool   // Arm preloads, so that Activate is one switch
-	URL      string // where the data plane answers on this node, without trailing slash; "": nowhere known
+	Name     string        // "builtin", "files", "nginx"
+	Version  string        // of the server software; "" when there is none to ask
+	DropFree bool          // a switch loses no request, not even on kept-alive connections
+	Arms     bool          // Arm preloads, so that Activate is one switch
+	URL      string        // where the data plane answers on this node, without trailing slash; "": nowhere known
+	Look     time.Duration // how long a Confirm may take; default five seconds, ten after a return
 }
 
 // String returns "nginx/1.22.1", or the name alone: the plane of a report.
@@ -60,6 +62,13 @@ func (t Traits) Declared() (names []string) {
 		names = append(names, wire.TraitDropFree)
 	}
 	return names
+}
+
+// Restorer is a driver of something that was in use before its first release. Where a
+// change is taken back and there is no release to go back to, the agent calls Restore
+// instead of Activate, until it succeeds.
+type Restorer interface {
+	Restore(ctx context.Context) error
 }
 
 // Driver makes one kind of server software serve a release. It serves one app.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -19,9 +20,10 @@ const (
 
 // Probe sends one request to base (http://host:port) on a connection of its own, and
 // reports any answer but the expected one. It takes at most five seconds, follows no
-// redirect and uses no proxy. It reads the first 64 KiB of the body.
-func Probe(ctx context.Context, base string, p wire.Probe) error {
-	a, err := get(ctx, base+p.Path, p.Host)
+// redirect and uses no proxy. It reads the first 64 KiB of the body. header is added to
+// the request; it may be nil.
+func Probe(ctx context.Context, base string, p wire.Probe, header http.Header) error {
+	a, err := request{base + p.Path, p.Host, header}.get(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("probe %s: %w", p.Path, err)
@@ -36,7 +38,7 @@ func Probe(ctx context.Context, base string, p wire.Probe) error {
 // check sends the probes of r to base.
 func check(ctx context.Context, base string, r Release) error {
 	for _, p := range r.Probes {
-		if err := Probe(ctx, base, p); err != nil {
+		if err := Probe(ctx, base, p, nil); err != nil {
 			return err
 		}
 	}
@@ -49,16 +51,28 @@ type answer struct {
 	body   []byte
 }
 
+// get asks without any headers of its own.
+func get(ctx context.Context, url, host string) (answer, error) {
+	return request{url, host, nil}.get(ctx)
+}
+
+type request struct {
+	url    string
+	host   string      // "": that of url
+	header http.Header // added; may be nil
+}
+
 // get asks on a fresh connection: a kept-alive one may still lead to the worker of an
 // older release.
-func get(ctx context.Context, url, host string) (answer, error) {
+func (r request) get(ctx context.Context) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
 		return answer{}, err
 	}
-	req.Host = host
+	maps.Copy(req.Header, r.header)
+	req.Host = r.host
 	req.Header.Set("User-Agent", "ebbgate-agent")
 	t := &http.Transport{
 		DialContext:            (&net.Dialer{}).DialContext,

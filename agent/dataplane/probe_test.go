@@ -17,7 +17,9 @@ func probe(path string, status int) wire.Probe { return wire.Probe{Path: path, S
 
 func TestProbe(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/ok", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello from ", r.Host) })
+	mux.HandleFunc("/ok", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "hello from ", r.Host, " part ", r.Header.Get("X-Part"))
+	})
 	mux.HandleFunc("/bad", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", http.StatusFound) })
 	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) {
@@ -38,12 +40,13 @@ func TestProbe(t *testing.T) {
 	}{
 		{wire.Probe{Path: "/ok", Status: 200}, ""},
 		{wire.Probe{Path: "/ok", Status: 200, Host: "shop.test", Body: "from shop.test"}, ""},
+		{wire.Probe{Path: "/ok", Status: 200, Body: "part 7"}, ""},
 		{wire.Probe{Path: "/ok", Status: 204}, "probe /ok: answered 200, want 204"},
 		{wire.Probe{Path: "/bad", Status: 200}, "probe /bad: answered 500, want 200"},
 		{wire.Probe{Path: "/away", Status: 302}, ""},
 		{wire.Probe{Path: "/long", Status: 200, Body: "late"}, `probe /long: the body does not hold "late"`},
 	} {
-		err := Probe(t.Context(), srv.URL, tt.probe)
+		err := Probe(t.Context(), srv.URL, tt.probe, http.Header{"X-Part": {"7"}})
 		if got := fmt.Sprint(err); got != tt.want && !(err == nil && tt.want == "") {
 			t.Errorf("%+v: got %s, want %q", tt.probe, got, tt.want)
 		}
@@ -52,7 +55,7 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if err := Probe(t.Context(), srv.URL, probe("/ok", 200)); err == nil {
+	if err := Probe(t.Context(), srv.URL, probe("/ok", 200), nil); err == nil {
 		t.Error("a dead server: no error")
 	}
 }

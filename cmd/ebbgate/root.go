@@ -52,6 +52,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 rolled back or superseded, 4 not a
 		newTrustCommand(c),
 		newVersionCommand(c),
 		newControllerCommand(c),
+		newProviderAgentCommand(c),
 		newDevCommand(c),
 	)
 	root.InitDefaultHelpCmd()

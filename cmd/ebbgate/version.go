@@ -23,13 +23,7 @@ func newVersionCommand(c *cli) *cobra.Command {
 		Short: "Show the version of this binary",
 		Args:  takes(),
 		RunE: func(*cobra.Command, []string) error {
-			v := versionInfo{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			if b, ok := debug.ReadBuildInfo(); ok && v.Version == "" {
-				v.Version = b.Main.Version
-			}
-			if v.Version == "" {
-				v.Version = "devel"
-			}
+			v := versionInfo{built(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 			if done, err := printValue(c, v); done {
 				return err
 			}
@@ -41,4 +35,15 @@ func newVersionCommand(c *cli) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// built returns the version that was built, or the one in the module's build information.
+func built() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
 }

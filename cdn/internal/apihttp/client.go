@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// maxBody bounds an answer. The largest expected one is Fastly's map of 256
-// keys to ids, below 300 KiB.
+// maxBody bounds the answer to a purge. The largest expected one is Fastly's map
+// of 256 keys to ids, below 300 KiB.
 const maxBody = 1 << 20
 
 // Answer is a complete response. Status is 0 until one was read to its end.
@@ -37,18 +37,24 @@ func WithAnswer(ctx context.Context) (context.Context, *Answer) {
 
 // Client returns a client with a timeout and without redirects: net/http
 // repeats headers such as Fastly-Key to wherever a redirect points.
-func Client(timeout time.Duration) *http.Client {
+func Client(timeout time.Duration) *http.Client { return ClientFor(timeout, maxBody) }
+
+// ClientFor is a Client for answers of up to limit bytes.
+func ClientFor(timeout time.Duration, limit int64) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 8
 	return &http.Client{
 		Timeout:       timeout,
-		Transport:     keeper{transport},
+		Transport:     keeper{transport, limit},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// keeper reads each response to its end, within maxBody.
-type keeper struct{ next http.RoundTripper }
+// keeper reads each response to its end, within limit.
+type keeper struct {
+	next  http.RoundTripper
+	limit int64
+}
 
 var errTooLong = errors.New("answer is too long")
 
@@ -57,12 +63,12 @@ func (k keeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, k.limit+1))
 	resp.Body.Close()
 	if err != nil {
 		return nil, fmt.Errorf("answer ended early: %w", err)
 	}
-	if len(body) > maxBody {
+	if int64(len(body)) > k.limit {
 		return nil, errTooLong
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))

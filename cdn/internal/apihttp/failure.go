@@ -45,7 +45,7 @@ func (c Call) Failure(err error, said Said) *cdn.Error {
 	switch {
 	case message != "":
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
-		message = "no answer in time, the purge may have been done"
+		message = "no answer in time, it may have been done"
 	case err != nil:
 		message = err.Error()
 	case e.Status != 0:

@@ -1,0 +1,179 @@
+package cloudflare
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/cdn/config"
+	"github.com/ebbgate/ebbgate/cdn/config/configtest"
+)
+
+func keeperOf(t *testing.T, made config.Target, keep bool) *config.Keeper {
+	t.Helper()
+	k, err := config.NewKeeper(config.KeeperConfig{Target: made, Dir: t.TempDir(), Keep: keep, Settle: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// 2,350 keys are listed on three pages and read in 24 calls, and written in one.
+func TestLargeNamespace(t *testing.T) {
+	c, a := remote(t)
+	path := configtest.NamespacePath(account, namespace)
+	others := map[string]configtest.Pair{}
+	for i := range 2350 {
+		others[fmt.Sprint("theirs/", i)] = configtest.Pair{Value: "x"}
+	}
+	c.SetPairs(path, others)
+	make := func(most int) config.Target {
+		n, err := NewNamespace(a, account, namespace, most)
+		return target(t, n, err)
+	}
+	r := release("1.0", map[string]string{"kv/a": "1"})
+	if err := keeperOf(t, make(2000), false).Validate(t.Context(), r); err == nil || config.Passing(err) || !strings.Contains(err.Error(), "it holds more than 2000 keys") {
+		t.Errorf("more than are read: %v", err)
+	}
+	if err := keeperOf(t, make(2000), true).Activate(t.Context(), r); err != nil {
+		t.Errorf("beside others: %v", err)
+	}
+	if held := c.Pairs(path); len(held) != 2352 || held["a"].Value != "1" {
+		t.Errorf("%d keys", len(held))
+	}
+	before := len(c.Calls())
+	k := keeperOf(t, make(0), false)
+	if err := k.Activate(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if held := c.Pairs(path); len(held) != 2 {
+		t.Errorf("%d keys are left", len(held))
+	}
+	if calls := len(c.Calls()) - before; calls != 3+24+1+1+1 {
+		t.Errorf("%d calls", calls) // the mark was there: no write of it
+	}
+	if err := k.Restore(t.Context()); err != nil || len(c.Pairs(path)) != 2352 {
+		t.Errorf("restored %d keys: %v", len(c.Pairs(path)), err)
+	}
+}
+
+// A bulk call that succeeds and names keys that failed is a failure of those.
+func TestPartialBulk(t *testing.T) {
+	c, a := remote(t)
+	c.SetPairs(configtest.NamespacePath(account, namespace), map[string]configtest.Pair{})
+	n, err := NewNamespace(a, account, namespace, 0)
+	made := target(t, n, err)
+	c.At(1, configtest.Fault{FailKeys: 2})
+	err = made.Write(t.Context(), config.Batch{Changes: []config.Change{{Key: "a", Value: `{"value":"1"}`}, {Key: "b", Value: `{"value":"2"}`}, {Key: "c", Value: `{"value":"3"}`}}})
+	if cdn.ClassOf(err) != cdn.Retryable || !strings.Contains(err.Error(), `2 of 3 keys failed, first "a"`) {
+		t.Error(err)
+	}
+}
+
+// A namespace with a value that is no text cannot be owned as a whole: it could not be
+// put back. A key that expires is left alone.
+func TestNamespaceOfOthers(t *testing.T) {
+	c, a := remote(t)
+	path := configtest.NamespacePath(account, namespace)
+	c.SetPairs(path, map[string]configtest.Pair{"image": {Value: "\ufffdPNG"}, "session": {Value: "x", Expiration: 4102444800}})
+	n, err := NewNamespace(a, account, namespace, 0)
+	made := target(t, n, err)
+	r := release("1.0", map[string]string{"kv/a": "1"})
+	if err := keeperOf(t, made, false).Validate(t.Context(), r); err == nil || config.Passing(err) || !strings.Contains(err.Error(), `key "image" holds no text`) {
+		t.Errorf("as a whole: %v", err)
+	}
+	if err := keeperOf(t, made, true).Activate(t.Context(), r); err != nil {
+		t.Errorf("beside others: %v", err)
+	}
+	if held := c.Pairs(path); len(held) != 4 || held["session"].Expiration == 0 {
+		t.Errorf("%v", held)
+	}
+}
+
+// HTTP 200 with success:false is a failure, of which the library says nothing.
+func TestRefusedWithStatus200(t *testing.T) {
+	for body, class := range map[string]cdn.Class{
+		`{"success": false, "errors": [{"code": 10000, "message": "Authentication error"}], "result": null}`: cdn.Auth,
+		`{"success": false, "errors": [{"code": 7003, "message": "Could not route"}], "result": null}`:       cdn.NotFound,
+		`{"success": false, "errors": [{"code": 1, "message": "no"}], "result": null}`:                       cdn.Refused,
+		`{"success": false, "errors": [], "result": null}`:                                                   cdn.Unknown,
+		`<html>`: cdn.Unknown,
+		`{"success": true, "errors": [], "result": 7}`: cdn.Unknown,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, body)
+		}))
+		n, err := NewNamespace(Account{Token: configtest.Token, Endpoint: server.URL}, account, namespace, 0)
+		_, err = target(t, n, err).Read(t.Context(), []string{"a"})
+		if err == nil || cdn.ClassOf(err) != class {
+			t.Errorf("%s: %v, want %s", body, err, class)
+		}
+		server.Close()
+	}
+}
+
+func TestLoad(t *testing.T) {
+	_, a := remote(t)
+	n, err := NewNamespace(a, account, namespace, 0)
+	kv := target(t, n, err)
+	r, err := NewRuleset(a, zone, phase)
+	ruleset := target(t, r, err)
+	w, err := NewWorker(a, account, script, Trial{})
+	worker := target(t, w, err)
+	for _, test := range []struct {
+		target     config.Target
+		file, text string
+		says       string
+	}{
+		{kv, "site/index.html", "", "kv: open kv: file does not exist"},
+		{kv, "kv/" + strings.Repeat("k", 513), "", "the key has 513 bytes, at most 512 are taken"},
+		{kv, "kv/ebbgate-release", "", "the key is kept for the release"},
+		{ruleset, "other.json", "", "ruleset.json is missing from the release"},
+		{ruleset, RulesetFile, `{"rules": [], "name": "x"}`, `ruleset.json: json: unknown field "name"`},
+		{ruleset, RulesetFile, `{}`, "ruleset.json: rules is missing; an empty list removes all"},
+		{ruleset, RulesetFile, `{"rules": [{"action": "block"}]}`, "ruleset.json: rules[0].expression: is missing"},
+		{ruleset, RulesetFile, `{"rules": [{"action": "block", "expression": "true", "id": "x"}]}`, "ruleset.json: rules[0].id: is set by Cloudflare"},
+		{ruleset, RulesetFile, `{"rules": [], "description": "ebbgate-release"}`, `ruleset.json: description: "ebbgate-release" is kept`},
+		{worker, "modules/a.js", "", "worker.js is missing from the release"},
+	} {
+		_, err := test.target.Load(release("1", map[string]string{test.file: test.text}).Files)
+		if err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s %.40q: %v, want %q", test.file, test.text, err, test.says)
+		}
+	}
+	for text, says := range map[string]string{
+		`{`:                    "worker.json: unexpected end of JSON input",
+		`{"annotations": {}}`:  "worker.json: annotations: is set by the release",
+		`{"main_module": "x"}`: "worker.json: main_module: is set by the release",
+	} {
+		_, err := worker.Load(release("1", map[string]string{"worker.js": "", "worker.json": text}).Files)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", text, err, says)
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	ok := Account{Token: "t"}
+	for says, err := range map[string]error{
+		"account: \"x\" is not 32":  second(NewNamespace(ok, "x", namespace, 0)),
+		"namespace: \"\" is not 32": second(NewNamespace(ok, account, "", 0)),
+		"zone: \"../user\" is not":  second(NewRuleset(ok, "../user", phase)),
+		"phase: \"x\" is unknown":   second(NewRuleset(ok, zone, "x")),
+		"script: \"a/b\" is not":    second(NewWorker(ok, account, "a/b", Trial{})),
+		"trial: 100% for 1ns is":    second(NewWorker(ok, account, script, Trial{Percent: 100, For: 1})),
+		"token is empty":            second(NewWorker(Account{}, account, script, Trial{})),
+		"endpoint must be":          second(NewRuleset(Account{Token: "t", Endpoint: "ftp://x"}, zone, phase)),
+		"timeout is negative":       second(NewRuleset(Account{Token: "t", Timeout: -1}, zone, phase)),
+	} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
