@@ -211,7 +211,11 @@ func (t *turn) decide(kind Kind, r wire.Region, inputs map[string]string, format
 		Reason: wire.Clip(fmt.Sprintf(format, args...)), Inputs: inputs,
 	}
 	if r != "" {
-		d.Epoch = t.s.Regions[r].epoch()
+		rr := t.s.Regions[r]
+		d.Epoch = rr.epoch()
+		if (kind == KindPurge || kind == KindBarrier) && rr.Purge != nil {
+			d.Epoch = rr.Purge.Epoch // a late one is of what was before
+		}
 		for i, w := range ro.Plan.Waves {
 			if slices.Contains(w.Regions, r) {
 				d.Wave = i
