@@ -25,6 +25,9 @@ type Config struct {
 	Regions []wire.Region // Required
 	Agents  int           // per region. Required
 	Apps    []App         // what every agent serves. Required
+	// Targets makes the agents of a region provider agents: region → the targets section of
+	// their configuration, instead of Apps.
+	Targets map[wire.Region]string
 	// NATS, if set, is the nats section of controller.yaml, for servers that are not
 	// embedded; Keys is then the directory of their keys.
 	NATS string
@@ -194,8 +197,15 @@ func indent(n int, text string) string {
 // writeAgent keeps the part of an agent's configuration that enrolment does not know.
 func (l *Lab) writeAgent(n *Node, free []int) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "heartbeat: 1s\nprobe: 500ms\nnats:\n  reconnect: 200ms\ngossip:\n  bind: 127.0.0.1:%d\napps:\n", free[0])
-	for i, app := range l.cfg.Apps {
+	fmt.Fprintf(&b, "heartbeat: 1s\nprobe: 500ms\nnats:\n  reconnect: 200ms\ngossip:\n  bind: 127.0.0.1:%d\n", free[0])
+	apps := l.cfg.Apps
+	if targets := l.cfg.Targets[n.Region]; targets != "" {
+		b.WriteString("targets:\n" + indent(2, targets))
+		apps = nil
+	} else {
+		b.WriteString("apps:\n")
+	}
+	for i, app := range apps {
 		addr := fmt.Sprintf("127.0.0.1:%d", free[1+i])
 		n.URL[app.Name] = "http://" + addr
 		fmt.Fprintf(&b, "  %s:\n%s", app.Name, indent(4, app.Plane(n.Region, addr)))
@@ -214,12 +224,24 @@ func (l *Lab) StartAgent(id wire.AgentID) error {
 			name: "agent " + string(id), path: l.cfg.Agent, log: l.path("logs", string(id)+".log"), env: l.cfg.AgentEnv,
 			args: []string{"run", "-c", l.path("agents", string(id), "agent.yaml")},
 		}
+		if l.cfg.Targets[l.region(id)] != "" {
+			p.path, p.args = l.cfg.Ebbgate, append([]string{"provider-agent"}, p.args...)
+		}
 		l.agents[id] = p
 	}
 	if p.exited() {
 		p.stop(syscall.SIGKILL)
 	}
 	return p.start()
+}
+
+func (l *Lab) region(id wire.AgentID) wire.Region {
+	for _, n := range l.Nodes {
+		if n.ID == id {
+			return n.Region
+		}
+	}
+	return ""
 }
 
 // KillAgent kills an agent without warning.

@@ -70,13 +70,14 @@ func publish(t *testing.T, l *lab.Lab, dir string) {
 }
 
 // begin starts a rollout under a plan.
-func begin(t *testing.T, l *lab.Lab, app wire.App, version, plan string) {
+func begin(t *testing.T, l *lab.Lab, app wire.App, version, plan string, flags ...string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "plan.yaml")
 	if err := os.WriteFile(path, []byte(plan), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Run(t.Context(), "rollout", "start", string(app), version, "-f", path); err != nil {
+	args := append([]string{"rollout", "start", string(app), version, "-f", path}, flags...)
+	if _, err := l.Run(t.Context(), args...); err != nil {
 		t.Fatal(err)
 	}
 }

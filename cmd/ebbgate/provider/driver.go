@@ -16,6 +16,9 @@ import (
 // lookTime is how long reading a target back may take: 50 pages of a large one.
 const lookTime = time.Minute
 
+// every is config.KeeperConfig.Every; tests do not wait for it.
+var every time.Duration
+
 // driver is a target as a data plane.
 type driver struct {
 	*config.Keeper
@@ -37,7 +40,7 @@ func (t Target) open(cfg dataplane.Config) (dataplane.Driver, error) {
 	}
 	keeper, err := config.NewKeeper(config.KeeperConfig{
 		Target: target, Dir: cfg.Dir, Keep: t.Keep, Settle: t.Settle.Std(), Timeout: t.Timeout.Std(),
-		Logger: cfg.Logger.With("app", cfg.App),
+		Every: every, Logger: cfg.Logger.With("app", cfg.App),
 	})
 	if err != nil {
 		return fail(err)

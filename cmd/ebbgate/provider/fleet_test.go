@@ -19,6 +19,8 @@ import (
 	"github.com/ebbgate/ebbgate/wire/pack"
 )
 
+func init() { every = time.Millisecond }
+
 // fleet is the rest of the world for one agent: keys, a bus, a controller that orders.
 type fleet struct {
 	t        *testing.T
