@@ -42,6 +42,11 @@ ARGS ?=
 sim: ## both cores against each other in a world of faults; SEED=1 N=20000 ARGS=-lines=200
 	$(GO) test -count=1 -timeout 6h -v -run 'Seeds' ./cmd/ebbgate/sim -seed $(SEED) -seeds $(N) $(ARGS)
 
+BUGS ?= 1000
+.PHONY: planted
+planted: ## break the cores on purpose, one bug at a time, and find each; BUGS=10 for fewer
+	$(GO) test -count=1 -timeout 2h -v -run TestPlanted ./cmd/ebbgate/sim -planted -bugs $(BUGS)
+
 .PHONY: stale
 stale: N = 100000
 stale: ## count stale answers on real caches; N=1000000 requests, PICTURE=1 draws one run
