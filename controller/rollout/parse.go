@@ -29,7 +29,8 @@ func ParsePlan(name string, data []byte) (Plan, error) {
 	if len(doc.Content) == 0 {
 		return Plan{}, fmt.Errorf("%s: %w: empty", name, wire.ErrInvalid)
 	}
-	if more := yaml.NewDecoder(bytes.NewReader(data)); more.Decode(new(yaml.Node)) == nil && more.Decode(new(yaml.Node)) == nil {
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	if first := documents.Decode(new(yaml.Node)); first == nil && documents.Decode(new(yaml.Node)) == nil {
 		return Plan{}, fmt.Errorf("%s: %w: holds more than one document", name, wire.ErrInvalid)
 	}
 	p := &planParser{name: name}
