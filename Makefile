@@ -42,6 +42,10 @@ ARGS ?=
 sim: ## both cores against each other in a world of faults; SEED=1 N=20000 ARGS=-lines=200
 	$(GO) test -count=1 -timeout 6h -v -run 'Seeds' ./cmd/ebbgate/sim -seed $(SEED) -seeds $(N) $(ARGS)
 
+.PHONY: planted
+planted: ## the simulation finds each of the bugs planted in copies of the cores
+	$(GO) test -count=1 -timeout 2h -v -run 'Planted' ./cmd/ebbgate/sim -planted
+
 FUZZTIME ?= 20s
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s)
