@@ -23,8 +23,8 @@ type cache struct {
 	untold map[content]map[turn]bool
 }
 
-// turn is one time that a node served something. While no leader has heard of it, no purge
-// can name what was served, unless it was ordered.
+// turn is one time that a node served something that nobody had ordered of it just then.
+// While no leader has heard of it, no purge can name what was served.
 type turn struct {
 	node wire.AgentID
 	n    int

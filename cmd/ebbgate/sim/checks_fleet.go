@@ -26,10 +26,22 @@ func (w *world) published(c *controller, r wire.Region, d *document) {
 		w.fail("%s puts document %d of %s after %d", c.name, d.sequence, r, old.sequence)
 	}
 	known := c.state.Regions[r].LastEpoch
-	if o := d.order; o.Next != nil && o.Next.Epoch > known || o.Base != nil && o.Base.Epoch > known {
-		w.fail("%s orders of %s what its record, which is at epoch %d, does not know: %+v", c.name, r, known, o)
+	for _, t := range targets(d.order) {
+		if t.Epoch > known {
+			w.fail("%s orders epoch %d of %s, and its record knows of none above %d", c.name, t.Epoch, r, known)
+		}
 	}
 	w.ordered(r, d.order)
+}
+
+func targets(o wire.Order) (all []wire.Target) {
+	if o.Base != nil {
+		all = append(all, *o.Base)
+	}
+	if o.Next != nil {
+		all = append(all, o.Next.Target)
+	}
+	return all
 }
 
 // ordered: an activation is of a new epoch, and an epoch names one bundle.

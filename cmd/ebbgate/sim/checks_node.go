@@ -95,8 +95,10 @@ func (w *world) switching(n *node, before plan.State) {
 	case !n.releases[to.Digest]:
 		w.fail("%s begins %s, which is not staged", n.id, to.Version)
 	}
-	if m, bad := before.Forbids(wire.Target{Digest: to.Digest, Epoch: to.Epoch}); bad {
-		w.fail("%s begins %s, which is bad: %s", n.id, to.Version, m.Reason)
+	for _, m := range before.Bad {
+		if m.Digest == to.Digest && to.Epoch <= m.Epoch {
+			w.fail("%s begins %s at epoch %d, which is bad up to %d: %s", n.id, to.Version, to.Epoch, m.Epoch, m.Reason)
+		}
 	}
 	w.inFlight(n)
 }

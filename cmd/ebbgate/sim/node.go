@@ -106,7 +106,9 @@ func (n *node) show(c content) {
 	n.touch()
 	n.live, n.left = c, wire.Digest{}
 	n.turns++
-	n.w.caches[n.region].begin(c, turn{n.id, n.turns})
+	if sw := n.state.Switch; sw == nil || c != (content{sw.To.Digest, sw.To.Epoch}) {
+		n.w.caches[n.region].begin(c, turn{n.id, n.turns})
+	}
 	n.touch()
 	n.w.served(n)
 }

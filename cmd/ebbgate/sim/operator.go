@@ -65,7 +65,7 @@ func (w *world) publish() wire.Target {
 	w.catalog.targets = append(w.catalog.targets, t)
 	if l, on := w.on[faultFloor]; on && l.one(2) {
 		n := len(w.catalog.targets)
-		w.catalog.floors[d] = w.catalog.targets[max(0, n-2-l.IntN(2))].Version
+		w.catalog.floors[d] = w.catalog.targets[max(0, n-1-l.IntN(3))].Version
 	}
 	share := []int{4, 12, 40}[w.luck("share of "+string(v)).IntN(3)]
 	for _, n := range w.all {

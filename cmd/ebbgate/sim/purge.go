@@ -22,7 +22,10 @@ func (c *controller) ask(e rollout.Purge) {
 	if c.outbox[e.ID()] == 2 {
 		c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
 			delete(c.following, e.ID())
-			c.step(rollout.PurgeVerified{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round})
+			c.verified(e)
+			if c.w.strikes(faultRepeat, 3, e.Region) {
+				c.later(c.luck.between(0, 20*time.Second), func() { c.verified(e) })
+			}
 		})
 		return
 	}
@@ -33,6 +36,10 @@ func (c *controller) ask(e rollout.Purge) {
 		}
 		c.answered(e)
 	})
+}
+
+func (c *controller) verified(e rollout.Purge) {
+	c.step(rollout.PurgeVerified{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round})
 }
 
 // answered is how the cdn answers a purge.

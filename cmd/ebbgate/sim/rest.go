@@ -37,7 +37,7 @@ func (w *world) rest() {
 
 // ends lets the fleet come to rest and reports whether it has.
 func (w *world) ends() bool {
-	for end := w.now.Add(patience); w.now.Before(end); {
+	for end := w.now.Add(patience + w.handicap()); w.now.Before(end); {
 		w.run(20 * time.Second)
 		if w.quiet() {
 			w.run(2 * time.Minute) // late ones converge, and their purges follow
@@ -53,6 +53,22 @@ func (w *world) ends() bool {
 		w.order(func(now time.Time) rollout.Event { return rollout.Promote{Now: now, By: "lee"} })
 	}
 	return false
+}
+
+// handicap is what regions may take longer in which an agent has a reason of its own not to
+// follow: it is waited for until its deadline, in each step that lets it in.
+func (w *world) handicap() (more time.Duration) {
+	c := w.leader()
+	if c == nil || c.state.Rollout == nil || c.state.Rollout.Status.Ended() {
+		return 0
+	}
+	for _, r := range w.regions {
+		next := c.state.Regions[r].Next
+		if next != nil && slices.ContainsFunc(w.nodes[r], func(n *node) bool { return n.excused(next.Target) }) {
+			more += 3 * c.state.Rollout.Plan.Deadline.Std()
+		}
+	}
+	return more
 }
 
 // behind reports whether a region is held by a node that went back by itself.
