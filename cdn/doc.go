@@ -29,4 +29,7 @@
 // conformance suite that all implementations pass. [Purge] is a direct call; an [Outbox] is the durable
 // way. A [Rule] maps changed files to selectors, and [PredictDuration] says
 // how long a set of selectors will take under the provider's quota.
+//
+// Package config, below this one, moves what a provider itself holds:
+// dictionaries, rules, functions.
 package cdn

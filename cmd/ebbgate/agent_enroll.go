@@ -135,7 +135,8 @@ type gossipYAML struct {
 }
 
 const appsYAML = `
-# What this node serves, by app. Without an app the agent does not start.
+# What this node serves, by app. Without an app the agent does not start. A provider agent
+# has targets instead: see ebbgate provider-agent --help.
 # apps:
 #   edge-proxy:
 #     kind: nginx          # or builtin, files

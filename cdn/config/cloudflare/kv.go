@@ -241,48 +241,40 @@ func body(key string, p pair) (b kv.NamespaceBulkUpdateParamsBody) {
 	return b
 }
 
-// bulk is the result of a bulk call: success says only that it was carried out.
-type bulk struct {
-	Unsuccessful []string `json:"unsuccessful_keys"`
-}
-
 func (n *Namespace) set(ctx context.Context, pairs []kv.NamespaceBulkUpdateParamsBody) error {
-	if len(pairs) == 0 {
-		return nil
-	}
 	var p kv.NamespaceBulkUpdateParams
 	p.AccountID.Value, p.AccountID.Present = n.account, true
 	p.Body = pairs
-	var done bulk
-	err := n.call(ctx, "change", &done, func(ctx context.Context) error {
+	return n.bulk(ctx, len(pairs), func(ctx context.Context) error {
 		_, err := n.service.BulkUpdate(ctx, n.namespace, p)
 		return err
 	})
-	return n.partial(err, done, len(pairs))
 }
 
 func (n *Namespace) remove(ctx context.Context, keys []string) error {
-	if len(keys) == 0 {
-		return nil
-	}
 	var p kv.NamespaceBulkDeleteParams
 	p.AccountID.Value, p.AccountID.Present = n.account, true
 	p.Body = keys
-	var done bulk
-	err := n.call(ctx, "change", &done, func(ctx context.Context) error {
+	return n.bulk(ctx, len(keys), func(ctx context.Context) error {
 		_, err := n.service.BulkDelete(ctx, n.namespace, p)
 		return err
 	})
-	return n.partial(err, done, len(keys))
 }
 
-// partial makes an error of keys that failed while the call did not.
-func (n *Namespace) partial(err error, done bulk, all int) error {
-	if err != nil || len(done.Unsuccessful) == 0 {
+// bulk makes a call about so many keys, and an error of those that failed while the call
+// did not.
+func (n *Namespace) bulk(ctx context.Context, keys int, do func(ctx context.Context) error) error {
+	if keys == 0 {
+		return nil
+	}
+	var done struct {
+		Unsuccessful []string `json:"unsuccessful_keys"`
+	}
+	if err := n.call(ctx, "change", &done, do); err != nil || len(done.Unsuccessful) == 0 {
 		return err
 	}
 	return &config.Error{Op: "change", Target: n.name, Err: &cdn.Error{
 		Provider: "cloudflare", Class: cdn.Retryable,
-		Message: fmt.Sprintf("%d of %d keys failed, first %.100q", len(done.Unsuccessful), all, done.Unsuccessful[0]),
+		Message: fmt.Sprintf("%d of %d keys failed, first %.100q", len(done.Unsuccessful), keys, done.Unsuccessful[0]),
 	}}
 }

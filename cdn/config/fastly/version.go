@@ -23,7 +23,7 @@ type note struct {
 	from    int // version it was cloned from, which served then
 }
 
-var notePattern = regexp.MustCompile(`^ebbgate ([^ ]*): ([0-9]+) from ([0-9]+)$`)
+var notePattern = regexp.MustCompile(`^ebbgate ([^ ]*): (0|[1-9][0-9]*) from (0|[1-9][0-9]*)$`)
 
 func (n note) String() string {
 	return fmt.Sprintf("ebbgate %s: %d from %d", n.release, n.number, n.from)
