@@ -152,7 +152,7 @@ func (t *turn) markStaged(r wire.Region, tl tally) {
 
 // allStaged reports whether every agent has it staged but for those that may be left behind.
 func (tl tally) allStaged(p Plan) bool {
-	return tl.known && tl.waiting == 0 && tl.Silent <= tl.tolerates(p) && (tl.Staged > 0 || tl.Live == 0) && tl.Staged+tl.failed == tl.Live
+	return tl.known && tl.waiting == 0 && tl.Silent <= tl.tolerates(p) && tl.Staged+tl.failed == tl.Live
 }
 
 func countInputs(tl tally) map[string]string {
