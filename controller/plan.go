@@ -182,11 +182,11 @@ func agents(n int) string {
 // be purged in time.
 func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to *wire.Manifest, rr rollout.RegionRecord) error {
 	p := &view.Regions[i]
-	purge := rollout.Purge{App: view.App, Region: p.Region, Epoch: rr.LastEpoch + 1, Round: 1, From: rr.Served, To: view.Digest}
+	purge := rollout.Purge{App: view.App, Region: p.Region, Epoch: rr.LastEpoch + 1, Round: 1, From: rr.ServedBesides(view.Digest), To: view.Digest}
 	var from *wire.Manifest
 	if committed := rr.Committed; committed != nil {
 		p.From = committed.Version
-		if len(purge.From) == 0 {
+		if len(purge.From) == 0 && committed.Digest != view.Digest {
 			purge.From = []rollout.Served{{Digest: committed.Digest, Epoch: committed.Epoch}}
 		}
 		var err error

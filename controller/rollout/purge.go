@@ -34,11 +34,7 @@ func (t *turn) requestPurge(r wire.Region, why string) {
 	if rr.Purge != nil && rr.Purge.Epoch == epoch {
 		round = rr.Purge.Round + 1
 	}
-	from := slices.DeleteFunc(slices.Clone(rr.Served), func(s Served) bool { return s.Digest == to })
-	if len(from) == 0 && !rr.Previous.Digest.IsZero() && rr.Previous.Digest != to {
-		from = append(from, rr.Previous)
-	}
-	slices.SortFunc(from, Served.compare)
+	from := rr.ServedBesides(to)
 	rr.Purge = &PurgeRecord{Epoch: epoch, Round: round, From: from, To: to, Requested: t.s.Now}
 	rr.Covered, rr.Late = t.s.confirmedAt(r, epoch), false
 	t.set(r, rr)
@@ -134,6 +130,18 @@ func (t *turn) purgeFailed(e PurgeFailed) {
 		return
 	}
 	t.decide(KindHold, e.Region, inputs, "purge round %d of %s failed, resume to try again: %s", e.Round, e.Region, p.Failed)
+}
+
+// ServedBesides returns what the region's caches may hold besides a bundle, ascending: what
+// a purge that follows its activation is for. Where that is nothing, it is what was
+// committed before, so that a repeated activation purges the same again.
+func (rr RegionRecord) ServedBesides(to wire.Digest) []Served {
+	from := slices.DeleteFunc(slices.Clone(rr.Served), func(s Served) bool { return s.Digest == to })
+	if len(from) == 0 && !rr.Previous.Digest.IsZero() && rr.Previous.Digest != to {
+		from = append(from, rr.Previous)
+	}
+	slices.SortFunc(from, Served.compare)
+	return from
 }
 
 // maxServed bounds what a region's caches are remembered to hold.

