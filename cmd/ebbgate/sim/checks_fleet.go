@@ -122,8 +122,8 @@ func (w *world) budget(s rollout.State, r wire.Region, serving int) int {
 	return budget
 }
 
-// returned counts agents that were enrolled again or came back lately, and so may switch
-// with a cohort that was widened without them.
+// returned counts agents that were drained, enrolled again or came back lately: they may
+// switch with a cohort that was widened without them, or the budget was made with them.
 func (c *checks) returned(w *world, r wire.Region) (count int) {
 	for _, n := range w.nodes[r] {
 		if n.back.Add(2 * lost).After(w.now) {

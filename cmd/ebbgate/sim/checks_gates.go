@@ -62,7 +62,7 @@ func (w *world) gated(before rollout.State, r wire.Region) {
 
 // unfrozen: nothing new begins in a freeze, but for those who hurry.
 func (w *world) unfrozen(c *controller, s rollout.State, r wire.Region) {
-	if until, _ := s.Rollout.Plan.Frozen(c.clock()); !until.IsZero() && !w.hurries(c, s.Rollout) {
+	if until, _ := s.Rollout.Plan.Frozen(s.Now); !until.IsZero() && !w.hurries(c, s.Rollout) {
 		w.fail("%s is activated in a freeze until %s", r, until)
 	}
 }

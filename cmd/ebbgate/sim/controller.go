@@ -253,7 +253,7 @@ func (c *controller) pumpOne() {
 	c.queue = c.queue[1:]
 	switch e := eff.(type) {
 	case rollout.Publish:
-		v := c.wants[e.Region]
+		v, fence := c.wants[e.Region], c.fence // a term that begins later has more to publish first
 		if err := c.publish(); err != nil {
 			c.again(eff, err)
 			return
@@ -261,7 +261,12 @@ func (c *controller) pumpOne() {
 		c.pumping = true
 		c.later(c.luck.between(0, 10*time.Millisecond), func() {
 			c.pumping = false
-			if v.doc != nil {
+			switch {
+			case v.doc == nil:
+			case fence != c.fence:
+				c.again(eff, errFenced)
+				return
+			default:
 				if err := c.w.bus.putWant(c, e.Region, v.doc); err != nil {
 					c.again(eff, err)
 					return

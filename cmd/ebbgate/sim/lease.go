@@ -66,6 +66,7 @@ func (c *controller) askLease() bool {
 	if c.w.bus.missing {
 		c.w.log("%s sets up the streams", c.name)
 		c.w.bus.missing = false
+		c.w.bus.seq = uint64(c.clock().UnixMilli()) // no fence is given out twice after a wipe
 	}
 	return true
 }
@@ -193,7 +194,8 @@ func (c *controller) connect() {
 	c.reconnected()
 }
 
-// reconnected is what happens when the connection is back: every report is read again.
+// reconnected is what happens when the connection is back: what the bus has lost meanwhile
+// is put there again before anything that follows from it, and every report is read again.
 func (c *controller) reconnected() {
 	if !c.online() {
 		return
@@ -201,6 +203,10 @@ func (c *controller) reconnected() {
 	c.back = c.w.now
 	if c.leading {
 		c.awake(c.life, func() {
+			if !c.hold() {
+				return
+			}
+			c.findLosses()
 			c.catchReports()
 			c.pump()
 		})

@@ -166,10 +166,7 @@ func (w *world) drain(n *node, drained bool) {
 	w.hit(faultDrain, n.region)
 	w.log("%s drained: %v", n.id, drained)
 	n.touch()
-	n.drained = drained
-	if !drained {
-		n.back = w.now
-	}
+	n.drained, n.back = drained, w.now
 	c.memberChanged(n.region)
 }
 
