@@ -27,7 +27,10 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		if rr.Hold.Kind.unseen() {
 			rr.Times.Baking = t.s.Now
 		}
-		rr.Hold, rr.Returned = nil, t.s.Now
+		if rr.Hold.Kind != HoldBehind { // the deadline that ends such a hold does not begin anew with its end
+			rr.Returned = t.s.Now
+		}
+		rr.Hold = nil
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
 	case kind != rr.Hold.Kind:

@@ -86,7 +86,9 @@ func (t *turn) reported(e Reported) bool {
 	if rr, known := t.s.Regions[e.Region]; known {
 		t.note(e.Region, rr, old, &a)
 		rr = t.s.Regions[e.Region]
-		if was == silent && is == live && rr.awaits(&a) {
+		// One that had confirmed and has not been read back since its agent started is not late.
+		again := confirmed(old, rr.epoch()) && !confirmed(&a, rr.epoch())
+		if (was == silent && is == live || again) && rr.awaits(&a) {
 			t.restartDeadline(e.Region)
 		}
 	}

@@ -154,6 +154,10 @@ func (w *world) blamed(c *controller, before rollout.State, d rollout.Decision) 
 	if found[2] == "stage" || next == nil {
 		return
 	}
+	run := n.state.Running
+	if ran := w.now.Sub(n.started); run != nil && run.Epoch == next.Epoch && n.state.Back == nil && ran < deadline-5*time.Second {
+		w.fail("%s had confirmed, its agent started %s ago, and it is called too slow after %s: %s", n.id, ran, deadline, d.Reason)
+	}
 	if let, ok := w.checks.let[admission{n.id, next.Epoch}]; !ok || w.now.Sub(let) < deadline-lost-5*time.Second {
 		w.fail("%s may switch since %s and is called too slow after %s: %s", n.id, let.Format("15:04:05"), deadline, d.Reason)
 	}

@@ -66,6 +66,7 @@ type node struct {
 	alarm    int // which waking is due
 
 	back      time.Time           // when it was last connected, after it was not
+	started   time.Time           // its agent
 	returned  time.Time           // the same, after the leader had missed it
 	allowed   map[content]bool    // ever ordered of it
 	confirmed map[wire.Epoch]bool // ever confirmed by it
@@ -132,6 +133,7 @@ func (n *node) start() {
 		n.show(n.current)
 	}
 	n.life++ // a start that was planned is off
+	n.started = n.w.now
 	n.up, n.incarnation = true, max(n.incarnation+1, uint64(n.clock().UnixMilli()))
 	n.delays, n.failed = make(map[string]*delay), make(map[wire.Digest]failure)
 	clean := n.clean

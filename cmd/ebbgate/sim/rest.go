@@ -12,17 +12,10 @@ import (
 const patience = 10 * time.Minute
 
 // rest: everything that is well comes to an end, within the time promised, and to the
-// same content. An operator resumes whatever waits for one, and aborts what is known not to
-// end by itself: see DESIGN.md.
+// same content. An operator resumes whatever waits for one.
 func (w *world) rest() {
 	if w.ends() {
 		return
-	}
-	if w.behind() && w.order(func(now time.Time) rollout.Event { return rollout.Abort{Now: now, By: "kim"} }) {
-		w.count("aborted at the end")
-		if w.ends() {
-			return
-		}
 	}
 	c := w.leader()
 	if c == nil {
@@ -69,15 +62,6 @@ func (w *world) handicap() (more time.Duration) {
 		}
 	}
 	return more
-}
-
-// behind reports whether a region is held by a node that went back by itself.
-func (w *world) behind() bool {
-	c := w.leader()
-	return c != nil && slices.ContainsFunc(w.regions, func(r wire.Region) bool {
-		h := c.state.Regions[r].Hold
-		return h != nil && h.Kind == rollout.HoldBehind
-	})
 }
 
 // quiet reports whether nothing is under way.
