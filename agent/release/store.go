@@ -215,7 +215,7 @@ func (s *Store) Free() (int64, error) {
 	if err := unix.Statfs(s.dir, &st); err != nil {
 		return 0, fmt.Errorf("cannot tell the room on the disk of %s: %w", s.dir, err)
 	}
-	return int64(st.Bavail) * st.Bsize, nil
+	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
 func list(r *os.Root) ([]string, error) {

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -189,9 +187,9 @@ func (s *Store) install(tmp, name string) error {
 	}
 	defer d.Close()
 	fd := int(d.Fd())
-	err = unix.Renameat2(fd, tmp, fd, name, unix.RENAME_NOREPLACE)
+	err = renameNoReplace(fd, tmp, name)
 	if errors.Is(err, fs.ErrExist) {
-		err = unix.Renameat2(fd, tmp, fd, name, unix.RENAME_EXCHANGE)
+		err = renameExchange(fd, tmp, name)
 	}
 	if err != nil {
 		return fmt.Errorf("rename %s: %w", name, err)

@@ -14,7 +14,6 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebbgate/ebbgate/agent/plan"
 	"github.com/ebbgate/ebbgate/agent/release"
@@ -99,7 +98,7 @@ func create(path string) error {
 		return err
 	}
 	// Left by a creation that was cut short. Two at the same time are told apart by the
-	// process; the rename settles which one counts.
+	// process; the link settles which one counts.
 	old, err := filepath.Glob(path + ".new-*")
 	if err != nil {
 		return err
@@ -127,7 +126,7 @@ func create(path string) error {
 	if err := errors.Join(err, db.Sync(), db.Close()); err != nil {
 		return err
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	d, err := os.Open(dir)
