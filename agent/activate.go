@@ -244,7 +244,7 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 		}
 	}
 	w.showNow()
-	back := *w.state.Back
+	back, shown := *w.state.Back, true
 	if back.To == nil {
 		if err := w.rel.Switch(wire.Digest{}); err != nil {
 			return err
@@ -264,6 +264,7 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 		}
 		if w.proof, err = w.examine(ctx, rel, returnTime); err != nil && ctx.Err() == nil {
 			// There is nothing better to go to: it is served, and looked after as drift.
+			shown = false
 			w.log.Error("the release gone back to does not show", "version", rel.Version, "err", err)
 		} else if err == nil {
 			w.proven = true
@@ -272,7 +273,7 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := w.change("returned", func(s *plan.State) { s.Returned(time.Now()) }); err != nil {
+	if err := w.change("returned", func(s *plan.State) { s.Returned(time.Now(), shown) }); err != nil {
 		return err
 	}
 	w.settle()

@@ -47,7 +47,7 @@ func TestReport(t *testing.T) {
 		{"switched after a crash", ordered, running(begun(t0), func(l *Local) { l.Crashes = 1 }), Sight{Proven: true}, "4 active, crashes 1", ""},
 		{"switched", ordered, running(begun(t0)), Sight{Proven: true}, "4 active", ""},
 		{"going back", ordered, running(begun(t0), func(l *Local) { l.Fail(t0, "probe") }), Sight{Proven: true}, "3 committed: going back: probe", "4 switching: probe"},
-		{"back", ordered, running(begun(t0), func(l *Local) { l.Fail(t0, "probe"); l.Returned(t0) }), Sight{Proven: true}, "3 committed", "4 reverted: probe"},
+		{"back", ordered, running(begun(t0), func(l *Local) { l.Fail(t0, "probe"); l.Returned(t0, true) }), Sight{Proven: true}, "3 committed", "4 reverted: probe"},
 		{"spoiled", ordered, running(func(l *Local) { l.Spoil(tgt(4, b, "4"), "nginx -t") }), Sight{Proven: true}, "3 committed", "4 failed: nginx -t"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

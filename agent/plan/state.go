@@ -62,8 +62,9 @@ type State struct {
 	Fresh     time.Time `json:"fresh,omitzero"`      // when an order activated Running, or the node went back to it unasked; else zero
 	Stamp     time.Time `json:"stamp,omitzero"`      // mtime of Running's files; only ever grows
 
-	Switch *Switch `json:"switch,omitempty"`
-	Back   *Back   `json:"back,omitempty"`
+	Switch *Switch       `json:"switch,omitempty"`
+	Back   *Back         `json:"back,omitempty"`
+	Left   []wire.Digest `json:"left,omitempty"` // left, and nothing was read back live since: one of them may be; newest first
 
 	Previous *Release     `json:"previous,omitempty"` // what ran before Running
 	Soaked   []Release    `json:"soaked,omitempty"`   // were last known good, newest first: the first one is
@@ -81,7 +82,7 @@ func (s State) Clone() State {
 	if s.Back != nil {
 		s.Back.To = clone(s.Back.To)
 	}
-	s.Soaked, s.Bad = slices.Clone(s.Soaked), slices.Clone(s.Bad)
+	s.Soaked, s.Bad, s.Left = slices.Clone(s.Soaked), slices.Clone(s.Bad), slices.Clone(s.Left)
 	return s
 }
 
@@ -115,7 +116,7 @@ func (s *State) LKG() *Release {
 
 // Keep returns the digests that must stay on the node, in no order, possibly repeated.
 func (s *State) Keep() []wire.Digest {
-	var keep []wire.Digest
+	keep := slices.Clone(s.Left)
 	for _, r := range []*Release{s.Running, s.Previous} {
 		if r != nil {
 			keep = append(keep, r.Digest)
@@ -144,6 +145,9 @@ func (s *State) Begin(r Release, now time.Time) {
 		sw.Attempt++
 		sw.Live, sw.Stamp = time.Time{}, stamp
 	} else {
+		if sw != nil {
+			s.leave(sw.To.Digest)
+		}
 		s.Switch = &Switch{To: r, Attempt: 1, Began: now, Stamp: stamp}
 		s.Crashes = 0
 	}
@@ -180,7 +184,7 @@ func (s *State) Confirm(now time.Time) {
 	}
 	to := sw.To
 	s.Running, s.Since, s.Fresh, s.Confirmed = &to, sw.Live, sw.Live, now
-	s.Committed, s.Stamp, s.Switch = false, sw.Stamp, nil
+	s.Committed, s.Stamp, s.Switch, s.Left = false, sw.Stamp, nil, nil
 	if s.Floor.Compare(to.Floor) < 0 {
 		s.Floor = to.Floor
 	}
@@ -275,15 +279,34 @@ func (s *State) leaving() wire.Digest {
 	return wire.Digest{}
 }
 
+// maxLeft bounds what is kept because it may be live: a data plane that shows nothing it is
+// told to must not fill the disk.
+const maxLeft = 3
+
+// leave notes that a release which may be live is left.
+func (s *State) leave(d wire.Digest) {
+	s.Left = append([]wire.Digest{d}, slices.DeleteFunc(s.Left, func(o wire.Digest) bool { return o == d })...)
+	s.Left = s.Left[:min(len(s.Left), maxLeft)]
+}
+
 func (s *State) back(to *Release, from wire.Digest, now time.Time, reason string) {
+	if s.Back != nil {
+		s.leave(s.Back.From)
+	}
 	s.Back = &Back{To: to, From: from, Stamp: s.nextStamp(now), Reason: reason}
 	s.Switch, s.Crashes = nil, 0
 }
 
-// Returned records that the node serves what it went back to. The older release keeps
+// Returned records that the node was told to serve what it went back to, and whether that
+// was read back live. The older release keeps
 // its own epoch, so that a cache behind a generation fence stores nothing it answers.
-func (s *State) Returned(now time.Time) {
+func (s *State) Returned(now time.Time, shown bool) {
 	b := s.Back
+	if shown {
+		s.Left = nil
+	} else {
+		s.leave(b.From)
+	}
 	s.Stamp, s.Back, s.Fresh = b.Stamp, nil, now
 	if b.Asked {
 		s.Fresh = time.Time{}

@@ -24,7 +24,7 @@ func TestStampsGrow(t *testing.T) {
 				t.Fatalf("going back: %s after %s", s.Back.Stamp, stamp)
 			}
 			stamp = s.Back.Stamp
-			s.Returned(clock)
+			s.Returned(clock, true)
 		} else {
 			s.Switched(clock)
 			s.Confirm(clock)
@@ -72,7 +72,7 @@ func TestNoWayBackTwice(t *testing.T) {
 			t.Fatalf("%s: the way back is %v", name, to)
 		}
 		leave(&s, to)
-		s.Returned(t0)
+		s.Returned(t0, true)
 		if again := s.Undo(both); again != nil {
 			t.Errorf("%s: went back to 1 and could go on to epoch %d", name, again.Epoch)
 		}
@@ -154,7 +154,7 @@ func (w *world) do(s Step) {
 	case Revert:
 		st.TurnBack(s, w.now)
 		if !w.crash() {
-			st.Returned(w.now)
+			st.Returned(w.now, true)
 			w.l.Drift = ""
 		}
 	case Activate:
@@ -270,5 +270,46 @@ func (w *world) rest() {
 				w.fatal("%s may be removed", r.Version)
 			}
 		}
+	}
+}
+
+// TestWhatMayBeLiveIsKept holds that a release stays on the node until another one has been
+// read back live, however often the node has turned round since.
+func TestWhatMayBeLiveIsKept(t *testing.T) {
+	running := func() State {
+		var s State
+		s.Begin(*rel(1, a, "1"), t0)
+		s.Switched(t0)
+		s.Confirm(t0)
+		s.Begin(*rel(2, b, "2"), t0)
+		s.Switched(t0)
+		return s
+	}
+	for name, tt := range map[string]struct {
+		turn func(*State)
+		keep bool
+	}{
+		"superseded half way":              {func(s *State) { s.Begin(*rel(3, c, "3"), t0) }, true},
+		"superseded and confirmed":         {func(s *State) { s.Begin(*rel(3, c, "3"), t0); s.Switched(t0); s.Confirm(t0) }, false},
+		"back, which does not show":        {func(s *State) { s.Fail(t0, "x"); s.Returned(t0, false) }, true},
+		"back, which shows":                {func(s *State) { s.Fail(t0, "x"); s.Returned(t0, true) }, false},
+		"superseded, then back, not shown": {func(s *State) { s.Begin(*rel(3, a, "1"), t0); s.Fail(t0, "x"); s.Returned(t0, false) }, true},
+		"back, then back from that": {func(s *State) {
+			s.Fail(t0, "x")
+			s.GiveUp(nil, t0, "y")
+		}, true},
+	} {
+		s := running()
+		tt.turn(&s)
+		if got := slices.Contains(s.Keep(), b); got != tt.keep {
+			t.Errorf("%s: kept: %v, want %v", name, got, tt.keep)
+		}
+	}
+	s := running()
+	for e := wire.Epoch(3); e < 20; e++ {
+		s.Begin(*rel(e, wire.DigestOf([]byte{byte(e)}), "3"), t0)
+	}
+	if len(s.Left) > maxLeft {
+		t.Errorf("%d releases are kept because they may be live, want at most %d", len(s.Left), maxLeft)
 	}
 }

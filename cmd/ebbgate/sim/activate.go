@@ -30,7 +30,7 @@ func (n *node) activate(s plan.Step) {
 	} else if next := n.order().Next; next != nil && next.Epoch == t.Epoch {
 		to.Healthy = next.Healthy
 	}
-	n.later(n.luck.between(10*time.Millisecond, 200*time.Millisecond), func() { // validate, arm
+	n.turn(10*time.Millisecond, 200*time.Millisecond, func() { // validate, arm
 		if !n.whole(t.Digest) {
 			n.done(s, false)
 			return
@@ -61,9 +61,9 @@ func (n *node) activate(s plan.Step) {
 
 // put names c in the link and then lets the data plane switch to it.
 func (n *node) put(c content, v wire.Version, then func(ok bool)) {
-	n.later(n.luck.between(time.Millisecond, 100*time.Millisecond), func() {
+	n.turn(time.Millisecond, 100*time.Millisecond, func() {
 		n.current = c
-		n.later(n.luck.between(time.Millisecond, 300*time.Millisecond), func() {
+		n.turn(time.Millisecond, 300*time.Millisecond, func() {
 			switch n.ill(v) {
 			case faultActivate:
 				n.w.hit(faultActivate, n.region)

@@ -77,7 +77,9 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 		if !c.holds() {
 			continue
 		}
-		w.phase[r] = is.Phase
+		if w.phase[r] = is.Phase; is.Phase != was.Phase && is.Phase == w.quest.phase {
+			w.found(r)
+		}
 		if is.Phase == rollout.PhaseActivating && (was.Phase == rollout.PhaseStaging || was.Phase == rollout.PhaseArming) {
 			w.unfrozen(c, after, r)
 			w.waveBegan(after, r)

@@ -66,29 +66,39 @@ func (f fault) flag() string { return strings.ReplaceAll(string(f), " ", "-") }
 
 // drawFaults switches faults on: in some histories none, in others nearly all.
 func (w *world) drawFaults() {
+	w.quest = drawQuest(w.luck("quest"))
 	w.on = make(map[fault]luck)
 	share := w.luck("share").IntN(9)
+	if w.quest.fault != "" {
+		share /= 2 // what else goes wrong keeps regions from getting there
+	}
 	for _, f := range allFaults {
 		l := w.luck(string(f))
-		if l.IntN(10) < share && w.res.Shape.allows(f) {
+		if (l.IntN(10) < share || w.quest.needs(f)) && w.res.Shape.allows(f) {
 			w.on[f] = l
 			w.res.Faults = append(w.res.Faults, f.flag())
 		}
 	}
 }
 
-// draws tells whether a fault strikes this time, once in n times.
-func (w *world) draws(f fault, n int) bool {
-	if !w.faulty {
-		return false
-	}
+// draws tells whether a fault strikes this time, once in n times. One that the history is a
+// quest for strikes in its phase.
+func (w *world) draws(f fault, n int, at ...wire.Region) bool {
 	l, on := w.on[f]
-	return on && l.one(n)
+	switch {
+	case !w.faulty || !on:
+		return false
+	case f == w.quest.fault:
+		return w.meets(at) && l.one(2)
+	case w.quest.purges() && slices.Contains(purgeFaults, f) && w.meets(at):
+		return false // one ends or delays what the other is to strike
+	}
+	return l.one(n)
 }
 
 // strikes tells the same of one that takes effect at once.
 func (w *world) strikes(f fault, n int, at ...wire.Region) bool {
-	if !w.draws(f, n) {
+	if !w.draws(f, n, at...) {
 		return false
 	}
 	w.hit(f, at...)

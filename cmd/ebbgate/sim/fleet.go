@@ -13,6 +13,7 @@ func (w *world) build() {
 	w.drawFaults()
 	l := w.luck("fleet")
 	w.faulty = l.one(4) // else only once everybody runs something
+	w.slow = 1 + 9*w.luck("slow").IntN(2)
 	w.phase = map[wire.Region]rollout.RegionPhase{}
 	w.nodes, w.byID, w.caches = map[wire.Region][]*node{}, map[wire.AgentID]*node{}, map[wire.Region]*cache{}
 	w.catalog.floors = map[wire.Digest]wire.Version{}
@@ -23,6 +24,10 @@ func (w *world) build() {
 	regions, agents := 2+l.IntN(2), 5+l.IntN(8)
 	if l.one(8) {
 		regions, agents = 2+l.IntN(4), 10+l.IntN(31)
+	}
+	switch w.quest.phase {
+	case rollout.PhaseArming, rollout.PhaseRetreating: // they last where there are many agents, and steps where these are of few kinds
+		regions, agents = 2, 8+l.IntN(5)
 	}
 	regions = min(regions, w.res.Shape.Regions)
 	agents = max(regions, min(agents, w.res.Shape.Agents))
@@ -55,7 +60,9 @@ func (w *world) enroll(r wire.Region, i int) {
 	}
 	n.luck = w.luck(string(n.id))
 	n.arms = n.luck.one(2)
-	n.build = []string{"1.0", "1.1"}[n.luck.IntN(2)]
+	if n.build = []string{"1.0", "1.1"}[n.luck.IntN(2)]; w.quest.phase == rollout.PhaseRetreating {
+		n.build = "1.0"
+	}
 	w.nodes[r] = append(w.nodes[r], n)
 	w.byID[n.id] = n
 	w.all = append(w.all, n)

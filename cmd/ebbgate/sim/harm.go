@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/agent/plan"
@@ -25,6 +26,10 @@ func spoil(f fault) func(*world, luck) {
 		switch f {
 		case faultValidate:
 			d *= 4 // it shows at a switch alone
+		case faultStage:
+			if l.one(2) { // a bad disk loses what it has, too
+				n.damage(l)
+			}
 		case faultLater:
 			n.sickTo = w.now.Add(d)
 		}
@@ -47,11 +52,12 @@ func (w *world) trouble(n *node, v wire.Version, share int) {
 	}
 }
 
-// straggler draws a node, one that is behind its region rather than another.
+// straggler draws a node, one that serves what its region does not order any more rather
+// than another.
 func (w *world) straggler(l luck) *node {
 	r := w.quarry(l, rare...)
 	for _, n := range w.nodes[r] {
-		if b := n.w.bus.wants[r]; b != nil && b.order.Base != nil && n.live.epoch < b.order.Base.Epoch && l.one(2) {
+		if d := w.bus.wants[r]; d != nil && !slices.ContainsFunc(targets(d.order), func(t wire.Target) bool { return t.Epoch == n.live.epoch }) && l.one(2) {
 			return n
 		}
 	}

@@ -84,7 +84,8 @@ func (c *controller) load() {
 
 // commit makes values durable, all or none; false: the controller died before or after.
 func (c *controller) commit(put map[string]any) bool {
-	if c.w.strikes(faultCommit, 40) {
+	often := 40 / int(c.w.haste())
+	if c.w.strikes(faultCommit, often) {
 		c.crash("before a commit")
 		return false
 	}
@@ -97,7 +98,7 @@ func (c *controller) commit(put map[string]any) bool {
 		c.disk[key] = next
 		c.dirty[key] = true
 	}
-	if c.w.strikes(faultCommit, 40) {
+	if c.w.strikes(faultCommit, often) {
 		c.crash("after a commit")
 		return false
 	}

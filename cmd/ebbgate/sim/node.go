@@ -54,7 +54,6 @@ type node struct {
 	dirty    bool
 	sequence uint64
 	armed    content
-	leaving  wire.Digest // may be live although the node went back
 	drift    string
 	sick     string
 	fails    int
@@ -124,6 +123,12 @@ func (n *node) later(d time.Duration, do func()) {
 	})
 }
 
+// turn goes on once the data plane has done something.
+func (n *node) turn(least, most time.Duration, do func()) {
+	slow := time.Duration(n.w.slow)
+	n.later(n.luck.between(slow*least, slow*most), do)
+}
+
 func (n *node) start() {
 	if n.up {
 		return
@@ -190,7 +195,7 @@ func (n *node) down(d time.Duration) {
 	n.touch()
 	n.life++
 	n.up, n.busy, n.dirty, n.sequence = false, false, false, 0
-	n.armed, n.leaving, n.drift, n.sick, n.fails, n.proven = content{}, wire.Digest{}, "", "", 0, false
+	n.armed, n.drift, n.sick, n.fails, n.proven = content{}, "", "", 0, false
 	n.looked, n.view = time.Time{}, wire.AppReport{}
 	life := n.life
 	n.w.after(d, func() {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -48,11 +49,14 @@ func (w *world) play() {
 	w.faulty = true
 	w.strike()
 	w.people(w.luck("people"))
+	doubt := w.luck("doubt")
+	w.doubt(doubt, doubt.one(3) || w.quest.phase == rollout.PhaseRetreating)
 	for i := range min(4+l.IntN(6), w.res.Shape.Commands) {
 		l := w.luck(fmt.Sprintf("command %d", i))
 		w.res.Commands++
 		w.command(l)
 		w.run(l.between(10*time.Second, 2*time.Minute))
+		w.prepare(l)
 	}
 	w.heal()
 	w.rest()
@@ -120,6 +124,31 @@ func (w *world) people(l luck) {
 		return rollout.Approve{Now: now, By: name}
 	})
 	w.after(l.between(2*time.Second, 20*time.Second), func() { w.people(l) })
+}
+
+// doubt takes steps back as long as not everything is well: in some histories many of them,
+// in all of them one whose region is still purged of what was before.
+func (w *world) doubt(l luck, often bool) {
+	if c := w.leader(); c != nil && w.faulty {
+		for _, r := range w.regions {
+			rr := c.state.Regions[r]
+			if rr.Phase != rollout.PhaseActivating || rr.Step == 0 || !w.widened(r, rr) {
+				continue
+			}
+			if p := rr.Purge; p != nil && p.Verified.IsZero() || often && l.one(3) {
+				w.order(func(now time.Time) rollout.Event { return rollout.StepBack{Now: now, By: "ann"} })
+				break
+			}
+		}
+	}
+	w.after(l.between(200*time.Millisecond, 2*time.Second), func() { w.doubt(l, often) })
+}
+
+// widened reports whether agents of a step after the first have switched.
+func (w *world) widened(r wire.Region, rr rollout.RegionRecord) bool {
+	return slices.ContainsFunc(w.nodes[r], func(n *node) bool {
+		return n.live.epoch == rr.Next.Epoch && wire.ScoreOf(rr.Next.Cohort.Seed, n.id) > rr.StepAbove
+	})
 }
 
 func (w *world) command(l luck) {
@@ -202,9 +231,17 @@ func (w *world) plan(l luck) rollout.Plan {
 	for len(regions) > 0 {
 		k := 1 + l.IntN(len(regions))
 		wave := rollout.Wave{Regions: regions[:k:k], Strategy: rollout.StrategyRolling, MaxParallel: l.IntN(3), Bake: seconds(l.IntN(15))}
-		switch l.IntN(5) {
+		kind := l.IntN(5)
+		switch w.quest.phase {
+		case rollout.PhaseArming, rollout.PhaseRetreating:
+			kind = 0
+		}
+		switch kind {
 		case 0, 1:
 			wave.Strategy = []rollout.Strategy{rollout.StrategyCanary, rollout.StrategyBlueGreen}[l.IntN(2)]
+			if w.quest.phase == rollout.PhaseArming {
+				wave.Strategy = rollout.StrategyBlueGreen
+			}
 			wave.Steps = []rollout.PlanStep{{Activate: rollout.Count(1), Bake: seconds(l.IntN(5)), Approve: l.IntN(5) / 4}, {Activate: rollout.Share(60)}, {Activate: rollout.Share(100)}}
 		case 2:
 			wave.Strategy = rollout.StrategyCanary

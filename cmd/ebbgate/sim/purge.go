@@ -30,8 +30,12 @@ func (c *controller) ask(e rollout.Purge) {
 		return
 	}
 	c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
-		if c.w.strikes(faultCDNSlow, c.w.stray(e.Region, 3), e.Region) {
-			c.later(c.luck.between(5*time.Second, 150*time.Second), func() { c.answered(e) })
+		if c.w.strikes(faultCDNSlow, c.w.odds(e.Region, 3, 1), e.Region) {
+			most := 150 * time.Second
+			if c.w.moves(e.Region) {
+				most = 15 * time.Second
+			}
+			c.later(c.luck.between(5*time.Second, most), func() { c.answered(e) })
 			return
 		}
 		c.answered(e)
@@ -45,12 +49,16 @@ func (c *controller) verified(e rollout.Purge) {
 // answered is how the cdn answers a purge.
 func (c *controller) answered(e rollout.Purge) {
 	switch {
-	case c.w.strikes(faultCDNRefuse, c.w.stray(e.Region, 6), e.Region):
+	case c.w.strikes(faultCDNRefuse, c.w.odds(e.Region, 6, 6), e.Region):
 		delete(c.following, e.ID())
 		c.step(rollout.PurgeFailed{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "refused"})
 		return
-	case c.w.strikes(faultCDNFail, c.w.stray(e.Region, 3), e.Region):
-		c.later(c.luck.between(time.Second, 30*time.Second), func() { c.ask(e) })
+	case c.w.strikes(faultCDNFail, c.w.odds(e.Region, 3, 2), e.Region):
+		most := 30 * time.Second
+		if c.w.moves(e.Region) {
+			most = 5 * time.Second
+		}
+		c.later(c.luck.between(time.Second, most), func() { c.ask(e) })
 		return
 	}
 	c.w.purge(e)
@@ -59,13 +67,25 @@ func (c *controller) answered(e rollout.Purge) {
 	c.later(c.w.caches[e.Region].fetch, func() { c.ask(e) })
 }
 
-// stray makes faults seek purges whose region has moved on meanwhile: they are few.
-func (w *world) stray(r wire.Region, n int) int {
+// moves reports whether agents of the region switch, or prepare to. It is seldom purged then.
+func (w *world) moves(r wire.Region) bool {
 	switch w.phase[r] {
-	case rollout.PhasePurging, rollout.PhaseRepurging, rollout.PhaseBaking:
-		return n
-	case rollout.PhaseActivating, rollout.PhaseReverting:
-		return 1
+	case rollout.PhaseArming, rollout.PhaseActivating, rollout.PhaseRetreating, rollout.PhaseReverting:
+		return true
 	}
-	return (n + 1) / 2
+	return false
+}
+
+// odds are once in how many times a fault of the cdn strikes: surer where the region moves,
+// and rest times where it is at rest.
+func (w *world) odds(r wire.Region, n, rest int) int {
+	switch p := w.phase[r]; {
+	case p == rollout.PhasePurging, p == rollout.PhaseRepurging, p == rollout.PhaseBaking:
+		return n
+	case p == rollout.PhaseRetreating:
+		return 1
+	case w.moves(r):
+		return n / 2
+	}
+	return rest
 }

@@ -92,7 +92,7 @@ func (n *node) do(s plan.Step) {
 	case plan.Stage:
 		n.stage(s)
 	case plan.Arm:
-		n.later(n.luck.between(10*time.Millisecond, 200*time.Millisecond), func() {
+		n.turn(30*time.Millisecond, 600*time.Millisecond, func() {
 			ok := n.preload(s.Target)
 			if delete(n.failed, s.Target.Digest); !ok {
 				n.failed[s.Target.Digest] = failure{"does not validate", true}
@@ -122,7 +122,7 @@ func (n *node) stage(s plan.Step) {
 	}
 	n.later(n.luck.between(50*time.Millisecond, 3*time.Second), func() {
 		switch {
-		case !n.online() || n.w.strikes(faultFetch, 5, n.region):
+		case !n.online() || n.w.strikes(faultFetch, n.w.seek(n.region, 5), n.region):
 			n.failed[s.Target.Digest] = failure{"no connection", false}
 			n.done(s, false)
 		case n.ill(s.Target.Version) == faultStage:
@@ -162,7 +162,7 @@ func (n *node) look() {
 }
 
 func (n *node) settle() {
-	n.armed, n.leaving, n.drift, n.sick, n.fails, n.looked = content{}, wire.Digest{}, "", "", 0, n.clock()
+	n.armed, n.drift, n.sick, n.fails, n.looked = content{}, "", "", 0, n.clock()
 }
 
 func (n *node) repair(s plan.Step) {
@@ -194,11 +194,11 @@ func (n *node) revert(s plan.Step) {
 		}
 		shows := back.To == nil || n.examine(content{back.To.Digest, back.To.Epoch}, back.To.Version) == ""
 		n.proven = back.To != nil && shows || n.proven
-		if n.change("returned", func(st *plan.State) { st.Returned(n.clock()) }) {
+		if n.change("returned", func(st *plan.State) { st.Returned(n.clock(), shows) }) {
 			n.w.log("%s is back: %s", n.id, back.Reason)
 			n.settle()
 			if !shows { // what was left may still be live
-				n.drift, n.leaving = "does not show what it went back to", back.From
+				n.drift = "does not show what it went back to"
 			}
 			n.tidy()
 			n.done(s, true)
@@ -244,7 +244,7 @@ func (n *node) tidy(also ...wire.Digest) {
 	if o.Next != nil {
 		keep[o.Next.Digest] = true
 	}
-	keep[n.current.digest], keep[n.leaving] = true, true
+	keep[n.current.digest] = true
 	had := make(map[wire.Digest]bool, len(n.releases))
 	for d := range n.releases {
 		had[d] = true

@@ -69,7 +69,9 @@ type world struct {
 	hash   hash.Hash64 // of the trace
 
 	on      map[fault]luck // of the seed
-	faulty  bool           // they may strike now
+	quest   quest
+	faulty  bool // they may strike now
+	slow    int  // how many times longer than the fastest a data plane takes to arm and to switch
 	regions []wire.Region
 	phase   map[wire.Region]rollout.RegionPhase // as last decided
 	nodes   map[wire.Region][]*node
