@@ -77,17 +77,7 @@ func (c *Controller) keepAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	have := make(map[wire.Digest]bool)
-	err = c.db.View(func(tx *bolt.Tx) error {
-		all := tx.Bucket(bucketManifests)
-		if all == nil {
-			return nil
-		}
-		return all.ForEachBucket(func(index []byte) error {
-			have[wire.Digest(index)] = true
-			return nil
-		})
-	})
+	have, err := c.kept()
 	if err != nil {
 		return err
 	}
@@ -102,6 +92,23 @@ func (c *Controller) keepAll(ctx context.Context) error {
 	if len(have) == 0 {
 		return nil
 	}
+	return c.drop(have)
+}
+
+// drop drops those of the kept manifests that are not needed. While a bundle is being
+// published, whose manifest is kept before the journal names it, that is put off.
+func (c *Controller) drop(have map[wire.Digest]bool) error {
+	if !c.publishing.TryLock() {
+		return nil
+	}
+	defer c.publishing.Unlock()
+	needed, err := c.needed()
+	if err != nil {
+		return err
+	}
+	for _, b := range needed {
+		delete(have, b.Index)
+	}
 	return c.db.Update(func(tx *bolt.Tx) error {
 		for index := range have {
 			if err := tx.Bucket(bucketManifests).DeleteBucket(index[:]); err != nil {
@@ -109,6 +116,21 @@ func (c *Controller) keepAll(ctx context.Context) error {
 			}
 		}
 		return nil
+	})
+}
+
+// kept returns the bundles whose manifests are kept, by index.
+func (c *Controller) kept() (map[wire.Digest]bool, error) {
+	have := make(map[wire.Digest]bool)
+	return have, c.db.View(func(tx *bolt.Tx) error {
+		all := tx.Bucket(bucketManifests)
+		if all == nil {
+			return nil
+		}
+		return all.ForEachBucket(func(index []byte) error {
+			have[wire.Digest(index)] = true
+			return nil
+		})
 	})
 }
 
