@@ -32,14 +32,15 @@ type Controller struct {
 	id        string // what this controller's leases begin with
 	closeOnce sync.Once
 
-	leading   atomic.Bool               // requests are answered
-	leader    atomic.Pointer[string]    // by name, while this controller stands by; empty: unknown
-	confirmed atomic.Pointer[time.Time] // when the bus was last asked and said that the lease is ours
-	holding   sync.Mutex                // one look at the lease at a time
-	requests  chan request              // executed by the loop, one at a time
-	ended     chan struct{}             // closed when the loop has
-	work      chan struct{}             // capacity 1: the pump has something to do
-	queue     effectQueue               // effects journaled, not yet carried out
+	leading    atomic.Bool               // requests are answered
+	leader     atomic.Pointer[string]    // by name, while this controller stands by; empty: unknown
+	confirmed  atomic.Pointer[time.Time] // when the bus was last asked and said that the lease is ours
+	holding    sync.Mutex                // one look at the lease at a time
+	publishing sync.RWMutex              // held for reading from when a bundle's manifest is kept until it is registered, for writing while manifests are dropped
+	requests   chan request              // executed by the loop, one at a time
+	ended      chan struct{}             // closed when the loop has
+	work       chan struct{}             // capacity 1: the pump has something to do
+	queue      effectQueue               // effects journaled, not yet carried out
 
 	following sync.Map // effect id → true: purges whose end is awaited, gates that are being read
 	followers sync.WaitGroup

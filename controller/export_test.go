@@ -77,3 +77,16 @@ const MaxReadings = maxReadings
 
 // KeepAll keeps the manifests that may be needed, and no others.
 func (c *Controller) KeepAll(ctx context.Context) error { return c.keepAll(ctx) }
+
+// Kept reports whether the manifest of a bundle is kept, by its pack's index.
+func (c *Controller) Kept(index wire.Digest) (bool, error) {
+	all, err := c.kept()
+	return all[index], err
+}
+
+// Stall keeps the loop busy until resume is called.
+func (c *Controller) Stall() (resume func()) {
+	wait := make(chan struct{})
+	c.requests <- request{run: func() { <-wait }, done: make(chan struct{})}
+	return func() { close(wait) }
+}

@@ -25,7 +25,11 @@ func (c *Controller) forgotten(app wire.App, keep int) (keys []string, err error
 
 // pastRollouts calls f with the journaled rollouts of an app, oldest first.
 func (c *Controller) pastRollouts(app wire.App, f func(key string, v []byte) error) error {
-	prefix := historyKey(app, "")
+	return c.records(historyKey(app, ""), f)
+}
+
+// records calls f with the journal's records whose keys begin with prefix, in their order.
+func (c *Controller) records(prefix string, f func(key string, v []byte) error) error {
 	return c.db.View(func(tx *bolt.Tx) error {
 		cur := tx.Bucket(bucketJournal).Cursor()
 		for k, v := cur.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix); k, v = cur.Next() {
@@ -37,12 +41,13 @@ func (c *Controller) pastRollouts(app wire.App, f func(key string, v []byte) err
 	})
 }
 
-func decodePast(v []byte) (r rollout.Rollout, err error) {
+// decodeRecord decodes what a record of the journal holds.
+func decodeRecord[T any](v []byte) (data T, err error) {
 	var rec record
 	if err := json.Unmarshal(v, &rec); err != nil {
-		return r, err
+		return data, err
 	}
-	return r, json.Unmarshal(rec.Data, &r)
+	return data, json.Unmarshal(rec.Data, &data)
 }
 
 // prune deletes the past rollouts that a term which ended too early has left behind, or

@@ -3,14 +3,14 @@ package controller
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -77,17 +77,7 @@ func (c *Controller) keepAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	have := make(map[wire.Digest]bool)
-	err = c.db.View(func(tx *bolt.Tx) error {
-		all := tx.Bucket(bucketManifests)
-		if all == nil {
-			return nil
-		}
-		return all.ForEachBucket(func(index []byte) error {
-			have[wire.Digest(index)] = true
-			return nil
-		})
-	})
+	have, err := c.kept()
 	if err != nil {
 		return err
 	}
@@ -102,6 +92,23 @@ func (c *Controller) keepAll(ctx context.Context) error {
 	if len(have) == 0 {
 		return nil
 	}
+	return c.drop(have)
+}
+
+// drop drops those of the kept manifests that are not needed. While a bundle is being
+// published, whose manifest is kept before the journal names it, that is put off.
+func (c *Controller) drop(have map[wire.Digest]bool) error {
+	if !c.publishing.TryLock() {
+		return nil
+	}
+	defer c.publishing.Unlock()
+	needed, err := c.needed()
+	if err != nil {
+		return err
+	}
+	for _, b := range needed {
+		delete(have, b.Index)
+	}
 	return c.db.Update(func(tx *bolt.Tx) error {
 		for index := range have {
 			if err := tx.Bucket(bucketManifests).DeleteBucket(index[:]); err != nil {
@@ -112,28 +119,49 @@ func (c *Controller) keepAll(ctx context.Context) error {
 	})
 }
 
+// kept returns the bundles whose manifests are kept, by index.
+func (c *Controller) kept() (map[wire.Digest]bool, error) {
+	have := make(map[wire.Digest]bool)
+	return have, c.db.View(func(tx *bolt.Tx) error {
+		all := tx.Bucket(bucketManifests)
+		if all == nil {
+			return nil
+		}
+		return all.ForEachBucket(func(index []byte) error {
+			have[wire.Digest(index)] = true
+			return nil
+		})
+	})
+}
+
 // needed returns the bundles whose manifests may be needed: the newest of every app, and
-// those that the app's record names.
+// those that an app's record names.
 func (c *Controller) needed() ([]BundleInfo, error) {
-	all, err := c.journal.load()
+	named := make(map[wire.Digest]bool)
+	err := c.records(appKey(""), func(key string, v []byte) error {
+		rec, err := decodeRecord[rollout.Record](v)
+		if err != nil {
+			return fmt.Errorf("journal record %s: %w", key, err)
+		}
+		maps.Copy(named, rec.Bundles())
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	var bundles []BundleInfo
-	for _, key := range wire.Keys(all) {
-		if !strings.HasPrefix(key, "bundle.") {
-			continue
-		}
-		var b BundleInfo
-		if err := json.Unmarshal(all[key], &b); err != nil {
-			return nil, fmt.Errorf("journal record %s: %w", key, err)
+	err = c.records("bundle.", func(key string, v []byte) error {
+		b, err := decodeRecord[BundleInfo](v)
+		if err != nil {
+			return fmt.Errorf("journal record %s: %w", key, err)
 		}
 		bundles = append(bundles, b)
-	}
+		return nil
+	})
 	slices.SortFunc(bundles, func(a, b BundleInfo) int { return b.Version.Compare(a.Version) })
 	newer := make(map[wire.App]int)
 	return slices.DeleteFunc(bundles, func(b BundleInfo) bool {
 		newer[b.App]++
-		return newer[b.App] > keptBundles && !bytes.Contains(all[appKey(b.App)], []byte(b.Digest.String()))
-	}), nil
+		return newer[b.App] > keptBundles && !named[b.Digest]
+	}), err
 }

@@ -1,7 +1,10 @@
 package controller_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/controller"
@@ -31,4 +34,61 @@ func TestKeptManifests(t *testing.T) {
 		}
 	}
 	must(t, d.KeepAll(t.Context())) // what is gone is gone
+}
+
+// blobs calls a function before every read of a blob.
+type blobs struct {
+	wire.ControllerBus
+	read func(wire.Digest)
+}
+
+func (b blobs) Blob(ctx context.Context, d wire.Digest) ([]byte, error) {
+	b.read(d)
+	return b.ControllerBus.Blob(ctx, d)
+}
+
+// The manifest of a bundle that is just being published is not taken for one that nobody
+// needs.
+func TestKeptWhilePublished(t *testing.T) {
+	t.Parallel()
+	var read atomic.Pointer[func(wire.Digest)]
+	f := newFleet(t, spec{regions: one(), config: func(cfg *controller.Config) {
+		cfg.Bus = blobs{cfg.Bus, func(d wire.Digest) {
+			if f := read.Load(); f != nil {
+				(*f)(d)
+			}
+		}}
+	}})
+	d := f.drive()
+	index := site(edge, "1", "a", "b").pack(t, d.PutBlob, f.author)
+	stalled := make(chan func(), 1)
+	reads := 0
+	stall := func(blob wire.Digest) {
+		if blob == index {
+			if reads++; reads == 2 { // first to be checked, then to be kept
+				stalled <- d.Stall()
+			}
+		}
+	}
+	read.Store(&stall)
+	published := make(chan error, 1)
+	go func() {
+		_, err := d.Publish(context.Background(), index, "op")
+		published <- err
+	}()
+	resume := <-stalled
+	eventually(t, func() error {
+		kept, err := d.Kept(index)
+		must(t, err)
+		if !kept {
+			return errors.New("the manifest is not kept")
+		}
+		return nil
+	})
+	must(t, d.KeepAll(t.Context()))
+	resume()
+	must(t, <-published)
+	if kept, err := d.Kept(index); err != nil || !kept {
+		t.Errorf("once the bundle is published its manifest is kept: %v, %v", kept, err)
+	}
 }

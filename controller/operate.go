@@ -123,7 +123,7 @@ func (c *Controller) History(ctx context.Context, app wire.App) ([]rollout.Rollo
 		}
 		past := []rollout.Rollout{}
 		err := c.pastRollouts(app, func(_ string, v []byte) error {
-			r, err := decodePast(v)
+			r, err := decodeRecord[rollout.Rollout](v)
 			past = append(past, r)
 			return err
 		})

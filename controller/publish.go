@@ -59,6 +59,8 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 	if err != nil {
 		return BundleInfo{}, err
 	}
+	c.publishing.RLock()
+	defer c.publishing.RUnlock()
 	if err := c.keep(ctx, index); err != nil {
 		return BundleInfo{}, err
 	}

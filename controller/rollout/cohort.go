@@ -20,17 +20,18 @@ func (rr RegionRecord) steps(w Wave) []PlanStep {
 }
 
 // Budget returns how many agents of the region may be in flight. Without steps it is never
-// a whole region, whatever the plan's number is, but where every agent of a blue-green
-// region has armed the release; in an emergency it is at most half.
+// a whole region, whatever the plan's number is, but where every live agent of a blue-green
+// region has armed the release at the epoch ordered; in an emergency it is at most half.
 func (s State) Budget(r wire.Region) int {
 	ro, rr := s.Rollout, s.Regions[r]
 	w := ro.Plan.waveOf(r)
-	serving := s.tally(r).serving
+	tl := s.tally(r)
+	serving := tl.serving
 	n := max(1, ro.Plan.MaxUnavailable.Floor(serving))
 	if len(rr.steps(w)) == 1 {
 		n = min(n, max(1, serving-1))
 	}
-	if rr.Phase == PhaseActivating && w.Strategy == StrategyBlueGreen {
+	if rr.Phase == PhaseActivating && w.Strategy == StrategyBlueGreen && tl.Armed+tl.failed == tl.Live {
 		n = serving
 	}
 	if ro.Glass != nil {

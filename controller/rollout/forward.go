@@ -166,7 +166,16 @@ func countInputs(tl tally) map[string]string {
 // advance moves a region of the current wave.
 func (t *turn) advance(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
-	if ro.Halt != "" || rr.Hold != nil || !tl.known || tl.waiting > 0 {
+	if !tl.known || tl.waiting > 0 {
+		return
+	}
+	if rr.Phase == PhaseRetreating { // a way back: neither a hold nor what waits for an operator stops it
+		if t.s.hears(r) {
+			t.fallBack(r, tl)
+		}
+		return
+	}
+	if ro.Halt != "" || rr.Hold != nil {
 		return
 	}
 	switch rr.Phase {
@@ -184,10 +193,6 @@ func (t *turn) advance(r wire.Region, tl tally) {
 		}
 	case PhaseActivating:
 		t.widen(r, tl)
-	case PhaseRetreating:
-		if t.s.hears(r) {
-			t.fallBack(r, tl)
-		}
 	}
 }
 

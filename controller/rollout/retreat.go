@@ -12,8 +12,9 @@ import (
 // Retreat is a region's way back from its last step: the agents that the step let switch
 // go back, those of the steps before stay, and then the region waits at the step before.
 type Retreat struct {
-	Onward wire.Target `json:"onward"` // what the region goes on to afterwards; its epoch is the one left
-	Above  wire.Score  `json:"above"`  // agents above go back
+	Onward wire.Target `json:"onward"`          // what the region goes on to afterwards; its epoch is the one left
+	Above  wire.Score  `json:"above"`           // agents above go back
+	Waits  bool        `json:"waits,omitempty"` // for an operator, with all back that were heard of
 }
 
 // hasStep reports whether the region widens past its first step, and so has one to take back.
@@ -81,8 +82,9 @@ func (s State) checkStepBack() error {
 
 // fallBack lets more agents of a retreating region go back, by name and within the budget.
 // When none is left the region is at the step before, and the rollout waits for an operator.
+// Meanwhile the region goes on retreating: agents that were silent follow when they are back.
 func (t *turn) fallBack(r wire.Region, tl tally) {
-	rr := t.s.Regions[r]
+	ro, rr := t.s.Rollout, t.s.Regions[r]
 	var left []*Agent
 	for _, a := range t.s.View.Members[r].Agents {
 		if !a.Drained && t.s.presence(a) == live && !inCohort(rr, a) && a.score > rr.Retreat.Above && switched(a, rr.Retreat.Onward.Epoch) {
@@ -93,7 +95,7 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 	budget := t.s.Budget(r)
 	room := min(len(left), budget-tl.InFlight, maxNamed-len(rr.Next.Cohort.Named))
 	switch {
-	case room > 0:
+	case room > 0 && len(tl.failures) <= ro.Plan.MaxFailures:
 		next := *rr.Next
 		next.Cohort.Named = slices.Clone(next.Cohort.Named)
 		for _, a := range left[:room] {
@@ -106,13 +108,20 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 		inputs := countInputs(tl)
 		inputs["budget"], inputs["named"] = fmt.Sprint(budget), fmt.Sprint(len(next.Cohort.Named))
 		t.decide(KindWiden, r, inputs, "%d more of %d agents of the step in %s go back: %d in flight, at most %d", room, len(left), r, tl.InFlight, budget)
-	case len(left) == 0 && tl.InFlight == 0:
+	case len(left) > 0 || tl.InFlight > 0 || rr.Hold != nil || ro.Halt != "":
+	case !rr.Retreat.Waits:
+		retreat := *rr.Retreat
+		retreat.Waits = true
+		rr.Retreat = &retreat
+		t.set(r, rr)
+		t.halt(map[string]string{"step": fmt.Sprint(rr.Step)}, "step %d of %s was taken back; resuming repeats step %d", rr.Step+1, r, rr.Step)
+	default: // somebody has resumed
 		t.onward(r)
 	}
 }
 
 // onward orders the release again, at a new epoch and with nobody in its cohort: the agents of
-// the steps before run it already, and switch to the new epoch when an operator resumes.
+// the steps before run it already, and switch to the new epoch.
 func (t *turn) onward(r wire.Region) {
 	rr := t.s.Regions[r]
 	step, again := rr.Step, rr.Retreat.Onward
@@ -127,7 +136,4 @@ func (t *turn) onward(r wire.Region) {
 	rr.Served = withServed(rr.Served, again.Digest, again.Epoch)
 	t.issue(&rr)
 	t.set(r, rr)
-	if t.s.Rollout.Halt == "" {
-		t.halt(map[string]string{"step": fmt.Sprint(step)}, "step %d of %s was taken back; resuming repeats step %d", step+1, r, step)
-	}
 }

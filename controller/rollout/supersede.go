@@ -40,15 +40,20 @@ func (rr RegionRecord) underWay() bool {
 
 // supersede ends the active rollout where it stands. Regions in which it has activated are
 // mixed until the newer one commits or takes them back: their agents keep what they run
-// meanwhile, and all of it stays in Served. A purge under way means nothing any more.
+// meanwhile, and all of it stays in Served. A purge under way means nothing any more. What was
+// committed and is being taken back is no place to go back to: what it ran before is.
 func (t *turn) supersede() {
-	for _, w := range t.s.Rollout.Plan.Waves {
+	old := t.s.Rollout
+	for _, w := range old.Plan.Waves {
 		for _, r := range w.Regions {
 			rr := t.s.Regions[r]
 			switch {
 			case rr.underWay():
 				rr.Mixed = true
 				rr.Purge, rr.Covered, rr.Late = nil, nil, false
+				if before, back := old.Before[r]; back {
+					rr.Committed = &before // of an older epoch: nobody switches to it until it is ordered anew
+				}
 			case rr.Phase == PhaseStaging || rr.Phase == PhaseArming:
 				rr.settle()
 			default:
