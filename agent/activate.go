@@ -65,10 +65,15 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 		return err
 	}
 	to.Floor = w.bundles[t.Digest].floor
+	fresh := w.state.Switch == nil // else there is something to finish or to take back
 	// What is preloaded is ready. What only can be validated is validated again: the node
 	// around it may have changed.
 	if !w.isArmed(t) || !w.plane.Traits().Arms {
-		if err := w.preload(ctx, rel); err != nil {
+		err := w.preload(ctx, rel)
+		if err != nil && fresh && (passing(err) || errors.Is(err, release.ErrFull)) {
+			return w.later(t, err)
+		}
+		if err != nil {
 			return w.fail(ctx, t, err)
 		}
 	}
@@ -78,6 +83,9 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 	w.showNow()
 	w.armed = wire.Target{} // the switch uses it up
 	if err := w.put(ctx, rel, w.state.Switch.Stamp); err != nil {
+		if fresh && errors.Is(err, wire.ErrDisconnected) {
+			return w.withdraw(ctx, t, err)
+		}
 		return w.fail(ctx, t, err)
 	}
 	if err := w.change("verifying", func(s *plan.State) { s.Switched(time.Now()) }); err != nil {
@@ -109,6 +117,30 @@ func (w *app) put(ctx context.Context, rel dataplane.Release, stamp time.Time) e
 	}
 	w.a.cfg.trace("data plane switched")
 	return nil
+}
+
+// later puts off an activation that has changed nothing. How long it may be put off is for
+// the order to say: the controller does not wait for ever.
+func (w *app) later(t wire.Target, err error) error {
+	err = fmt.Errorf("cannot activate %s %s: %w", w.name, t.Version, err)
+	w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: !passing(err)}
+	return err
+}
+
+// withdraw puts off an activation of which the data plane says that it has changed
+// nothing. The link first: a crash in between begins the change a second time.
+func (w *app) withdraw(ctx context.Context, t wire.Target, err error) error {
+	var back wire.Digest
+	if r := w.state.Running; r != nil {
+		back = r.Digest
+	}
+	if err := w.rel.Switch(back); err != nil {
+		return w.fail(ctx, t, err)
+	}
+	if err := w.change("withdrawn", (*plan.State).Withdraw); err != nil {
+		return err
+	}
+	return w.later(t, err)
 }
 
 // fail ends an activation. What could not be switched to is marked bad; what was

@@ -224,6 +224,51 @@ func TestInvalidForThisNode(t *testing.T) {
 	}
 }
 
+// What passes by itself, and has changed nothing, is not held against the bundle.
+func TestWhatPassesAtTheSwitchIsTriedAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		call string
+		err  error
+	}{
+		"a provider that is silent":         {"arm", wire.ErrDisconnected},
+		"a validation that takes too long":  {"arm", context.DeadlineExceeded},
+		"a disk without room":               {"arm", release.ErrFull},
+		"a provider that is silent by then": {"activate", wire.ErrDisconnected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			_, bus := f.withMemory()
+			a, m, _ := withMoody(t, f.config(bus))
+			v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+			f.order(activate(nil, v1))
+			eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+			m.mood(tc.call, fmt.Errorf("asking: %w", tc.err))
+			f.order(activate(&v1, v2))
+			eventually(t, "another attempt", func() bool { return m.did(tc.call+" 2") >= 2 })
+			eventually(t, "the reason in the report", func() bool {
+				n := a.apps[0].report().Next
+				return n != nil && n.Epoch == 2 && strings.Contains(n.Error, "cannot activate web 2: asking: "+tc.err.Error())
+			})
+			if r := a.apps[0].report(); len(r.Bad) > 0 || r.Next.State == wire.StateReverted {
+				t.Errorf("held against the bundle: %+v", r)
+			}
+			if body, _ := get(t, f.listen, "/"); body != "one" || !runs(a, 1, wire.StateConfirmed)() {
+				t.Errorf("serves %q", body)
+			}
+			cur, err := os.Readlink(f.path("state", "apps", string(testApp), "current"))
+			check(t, err)
+			if filepath.Base(cur) != v1.Digest.String() {
+				t.Errorf("current names %s", cur)
+			}
+			m.mood(tc.call, nil)
+			eventually(t, "two", runs(a, 2, wire.StateConfirmed))
+			if body, _ := get(t, f.listen, "/"); body != "two" {
+				t.Errorf("serves %q", body)
+			}
+		})
+	}
+}
+
 func TestADiskThatDoesNotConfirmIsFatal(t *testing.T) {
 	f := newFleet(t)
 	_, bus := f.withMemory()

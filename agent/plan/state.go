@@ -172,6 +172,10 @@ func (s *State) nextStamp(now time.Time) time.Time {
 // Switched records that the data plane was told to serve the target.
 func (s *State) Switched(now time.Time) { s.Switch.Live = now }
 
+// Withdraw records that the change under way has touched nothing but modification times: it
+// may begin another time.
+func (s *State) Withdraw() { s.Stamp, s.Switch = s.Switch.Stamp, nil }
+
 // Confirm records that the target was read back live for its healthy time.
 func (s *State) Confirm(now time.Time) {
 	sw := s.Switch
