@@ -20,8 +20,8 @@ import (
 // moody is the builtin data plane with bad days.
 type moody struct {
 	dataplane.Driver
-	mu     sync.Mutex // guards the rest
-	call   map[string]error
+	mu     sync.Mutex       // guards the rest
+	call   map[string]error // call, or call and version → error
 	done   []string
 	asleep bool // it says that it has switched, and serves what it served
 }
@@ -48,7 +48,7 @@ func (m *moody) on(call string, r dataplane.Release) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done = append(m.done, call+" "+string(r.Version))
-	return m.call[call]
+	return errors.Join(m.call[call], m.call[call+" "+string(r.Version)])
 }
 
 func (m *moody) did(what string) (n int) {
@@ -270,13 +270,50 @@ func TestWhatPassesAtTheSwitchIsTriedAgain(t *testing.T) {
 }
 
 func TestADiskThatDoesNotConfirmIsFatal(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	_, m, done := withMoody(t, f.config(bus))
-	m.mood("activate", fmt.Errorf("symlink: %w", release.ErrSync))
-	f.order(activate(nil, at(f.publish(site("1", "one")), 1)))
-	if err := <-done; !errors.Is(err, release.ErrSync) {
-		t.Fatalf("Run returned %v", err)
+	for name, tc := range map[string]struct {
+		call string // which the disk does not confirm
+		do   func(f *fleet, m *moody, v1 wire.Target)
+	}{
+		"validation": {"validate 2", func(f *fleet, _ *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(site("2", "two")), 2)))
+		}},
+		"activation": {"activate 2", func(f *fleet, _ *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(site("2", "two")), 2)))
+		}},
+		"return": {"activate 1", func(f *fleet, _ *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(bad(site("2", "two"))), 2)))
+		}},
+		"rollback": {"activate 1", func(f *fleet, m *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(site("2", "two")), 2)))
+			eventually(f.t, "two", func() bool { body, _ := get(f.t, f.listen, "/"); return body == "two" })
+			cfg := f.config(nil)
+			if err := AskRollback(f.t.Context(), cfg.Socket(), testApp); err == nil {
+				f.t.Error("the rollback is done")
+			}
+		}},
+		"repair": {"activate 1", func(f *fleet, m *moody, v1 wire.Target) {
+			check(f.t, m.Driver.Activate(f.t.Context(), dataplane.Release{App: testApp, Region: testRegion, Epoch: 9, Digest: v1.Digest, Version: "1",
+				Dir: f.path("state", "apps", string(testApp), "releases", v1.Digest.String())}))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			_, bus := f.withMemory()
+			a, m, done := withMoody(t, f.config(bus))
+			v1 := at(f.publish(site("1", "one")), 1)
+			f.order(activate(nil, v1))
+			eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+			m.mood(tc.call, fmt.Errorf("writing: %w", release.ErrSync))
+			tc.do(f, m, v1)
+			select {
+			case err := <-done:
+				if !errors.Is(err, release.ErrSync) {
+					t.Fatalf("Run returned %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("the agent goes on")
+			}
+		})
 	}
 }
 

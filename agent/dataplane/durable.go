@@ -5,26 +5,30 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/ebbgate/ebbgate/agent/release"
 )
 
 // writeFile replaces path by data, durably: after a power cut it holds the old bytes
-// or the new ones.
+// or the new ones. Its errors wrap [release.ErrFull] and [release.ErrSync] where they are
+// of that kind.
 func writeFile(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".tmp-*")
 	if err != nil {
-		return err
+		return release.Full(err)
 	}
 	defer func() {
 		if err != nil {
 			os.Remove(f.Name())
+			err = release.Full(err)
 		}
 	}()
 	if _, err = f.Write(data); err == nil {
 		err = f.Chmod(0o644)
 	}
 	if err == nil {
-		err = f.Sync()
+		err = release.Sync(f)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -45,7 +49,7 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	return release.Sync(d)
 }
 
 // readCapped reads a file of at most limit bytes.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ebbgate/ebbgate/agent/release"
 	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -127,7 +128,7 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 	// No lock: a revert must not wait for the validation of something else.
 	dir, err := os.MkdirTemp(n.cfg.Dir, ".candidate-")
 	if err != nil {
-		return err
+		return release.Full(err)
 	}
 	defer os.RemoveAll(dir)
 	// A log of its own: what is wrong with a candidate is no word on a reload.
@@ -138,7 +139,7 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 	}
 	candidate := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(candidate, conf, 0o644); err != nil {
-		return err
+		return release.Full(err)
 	}
 	out, err := command{argv: append([]string{n.binary, "-t", "-q"}, n.args(candidate, log)...), timeout: n.cfg.Timeout.Std()}.run(ctx)
 	if err == nil {
@@ -215,7 +216,7 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	live := "live-" + r.Epoch.String() + "-" + r.Digest.Short()
 	dir := filepath.Join(n.cfg.Dir, live)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return release.Full(err)
 	}
 	conf, err := n.prepare(r, dir, n.log())
 	if err != nil {
