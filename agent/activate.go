@@ -155,7 +155,21 @@ func (w *app) fail(ctx context.Context, t wire.Target, err error) error {
 	if sw == nil || sw.To.Digest != t.Digest || sw.To.Epoch != t.Epoch {
 		return w.change("failed", func(s *plan.State) { s.Spoil(t, err.Error()) })
 	}
-	return w.change("reverting", func(s *plan.State) { s.Fail(time.Now(), err.Error()) })
+	step := plan.Step{Kind: plan.Revert, Reason: err.Error()}
+	if to := w.wayBack(); to != nil {
+		step.Target = wire.Target{Epoch: to.Epoch, Digest: to.Digest, Version: to.Version}
+	}
+	return w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) })
+}
+
+// wayBack returns where to go back to: a release that is whole, read back from the disk
+// now. It is nil when there is none.
+func (w *app) wayBack() *plan.Release {
+	to := w.state.Undo(w.staged)
+	for to != nil && w.whole(to.Digest) != nil {
+		to = w.state.Undo(w.staged)
+	}
+	return to
 }
 
 // confirm reads the release back from the data plane, again and again until the time is
@@ -271,6 +285,9 @@ func (w *app) repair(ctx context.Context) error {
 // revert makes the node serve an older release again.
 func (w *app) revert(ctx context.Context, step plan.Step) error {
 	if w.state.Back == nil || w.state.Crashes >= plan.CrashLimit { // perhaps not to where it was going
+		if err := w.passable(step.Target.Digest); err != nil {
+			return err
+		}
 		if err := w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) }); err != nil {
 			return err
 		}
@@ -311,10 +328,23 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 	return w.tidy()
 }
 
+// passable reads back where a return leads that is about to be decided. It returns an error
+// if that is damaged and the plan can do better: go elsewhere, or stay.
+func (w *app) passable(d wire.Digest) error {
+	if b := w.state.Back; d.IsZero() || b != nil && b.To != nil && b.To.Digest == d {
+		return nil
+	}
+	err := w.whole(d)
+	if w.state.Switch != nil && w.state.Undo(w.staged) == nil {
+		return nil // there is no better one, and no staying in the middle
+	}
+	return err
+}
+
 // rollback goes back to the last known good or previous release because somebody on the
 // node asked for it, and answers them. It returns only fatal errors.
 func (w *app) rollback(ctx context.Context, answer chan error) error {
-	to := w.state.Undo(w.staged)
+	to := w.wayBack()
 	if to == nil {
 		answer <- fmt.Errorf("cannot roll back %s: there is no older release on this node", w.name)
 		return nil

@@ -206,6 +206,60 @@ func TestDamageIsRepairedFromTheStagedChunks(t *testing.T) {
 	}
 }
 
+// A release that has been damaged since it served is no way back, whoever wants one.
+func TestDamageIsNoWayBack(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		damaged []int // of the releases 1 to 3, which run one after the other
+		leave   func(f *fleet, restart func())
+		want    wire.Epoch
+	}{
+		{"a rollback on the node", []int{2}, func(f *fleet, _ func()) {
+			cfg := f.config(nil)
+			check(f.t, AskRollback(f.t.Context(), cfg.Socket(), testApp))
+		}, 1},
+		{"a change that fails", []int{3}, func(f *fleet, _ func()) {
+			f.order(activate(nil, at(f.publish(bad(site("4", "four"))), 4)))
+		}, 2},
+		{"what runs is damaged, too", []int{2, 3}, func(_ *fleet, restart func()) { restart() }, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := newFleet(t)
+			_, bus := f.withMemory()
+			a, stop := run(t, f.config(bus))
+			pages := []string{"one", "two", "three"}
+			var releases []wire.Target
+			for i, page := range pages {
+				v := at(f.publish(site(fmt.Sprint(i+1), page)), wire.Epoch(i+1))
+				f.order(activate(nil, v))
+				eventually(t, page, runs(a, v.Epoch, wire.StateConfirmed))
+				if v.Epoch < 3 {
+					f.order(wire.Order{Base: &v})
+					eventually(t, page+" last known good", runs(a, v.Epoch, wire.StateCommitted))
+				}
+				releases = append(releases, v)
+			}
+			f.order(wire.Order{})
+			eventually(t, "the order seen", func() bool { return a.report(0).Desired == f.sequence })
+			for _, n := range tc.damaged {
+				page := filepath.Join(a.apps[0].rel.Path(releases[n-1].Digest), "site", "index.html")
+				check(t, os.WriteFile(page, []byte(strings.Repeat("x", len(pages[n-1]))), 0o644))
+			}
+			tc.leave(f, func() {
+				stop()
+				a, _ = run(t, f.config(f.reconnect()))
+			})
+			eventually(t, "the way back", func() bool {
+				r := a.apps[0].report()
+				return r.Running != nil && r.Running.Epoch < 3 && (r.Next == nil || r.Next.State == wire.StateReverted)
+			})
+			if body, release := get(t, f.listen, "/"); body != pages[tc.want-1] || !strings.HasSuffix(release, fmt.Sprintf("@%d", tc.want)) {
+				t.Errorf("serves %q as %q, want %q", body, release, pages[tc.want-1])
+			}
+		})
+	}
+}
+
 func TestInvalidForThisNode(t *testing.T) {
 	f := newFleet(t)
 	_, bus := f.withMemory()

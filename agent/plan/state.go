@@ -246,6 +246,9 @@ func (s *State) TurnBack(step Step, now time.Time) {
 		// It is under way.
 	case s.Switch != nil:
 		s.Fail(now, step.Reason)
+		if to != nil { // else to what runs, whatever has become of it
+			s.Back.To = clone(to)
+		}
 	case s.Crashes >= CrashLimit:
 		s.GiveUp(to, now, step.Reason)
 	default:
@@ -329,17 +332,29 @@ func (s *State) Commit() {
 }
 
 // Undo returns where a rollback on the node itself leads: the running release while a
-// change is under way, else the newest of last known good and previous that is neither
-// the running one nor bad. It is nil when there is nothing to go back to.
+// change is under way, else or if that is damaged the newest of last known good and
+// previous that is neither what is being left nor bad. It is nil when there is nothing to
+// go back to.
 func (s *State) Undo(staged map[wire.Digest]bool) *Release {
-	var running wire.Digest
+	var left wire.Digest
 	switch {
-	case s.Switch != nil:
+	case s.Switch != nil && (s.Running == nil || staged[s.Running.Digest]):
 		return s.Running
+	case s.Switch != nil:
+		left = s.Switch.To.Digest
 	case s.Running != nil:
-		running = s.Running.Digest
+		left = s.Running.Digest
 	}
-	return s.older(staged, running)
+	return s.older(staged, left)
+}
+
+// retreat returns where a change under way is taken back to. It is what runs, damaged or
+// not, when there is nothing better.
+func (s *State) retreat(staged map[wire.Digest]bool) *Release {
+	if to := s.Undo(staged); to != nil {
+		return to
+	}
+	return s.Running
 }
 
 // older returns the newest of last known good and previous that is staged, allowed and
