@@ -378,7 +378,8 @@ func (s *State) older(staged map[wire.Digest]bool, from wire.Digest) *Release {
 
 // Started records a start of the agent. If the run before did not end in order, it counts
 // against what was activated less than window ago, or what the node went back to unasked,
-// or is still going back to. It does not count against what somebody on the node chose.
+// or is still going back to. It does not count against what somebody on the node chose. A
+// clock far behind the activation, after a power cut say, tells nothing of when that was.
 func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 	at := s.Fresh
 	switch {
@@ -392,7 +393,7 @@ func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 			s.Switch.Attempt-- // an orderly end in the middle is no failed attempt
 		}
 	}
-	if !clean && !at.IsZero() && now.Sub(at) <= window {
+	if !clean && !at.IsZero() && now.Sub(at).Abs() <= window {
 		s.Crashes++
 	}
 }
