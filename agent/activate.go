@@ -29,7 +29,7 @@ func (w *app) arm(ctx context.Context, t wire.Target) error {
 	if err != nil {
 		err = fmt.Errorf("cannot arm %s %s: %w", w.name, t.Version, err)
 		if ctx.Err() == nil {
-			w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: true}
+			w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: !passing(err)}
 		}
 		return err
 	}
@@ -98,6 +98,7 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 	if err := w.change("active", func(s *plan.State) { s.Confirm(time.Now()) }); err != nil {
 		return err
 	}
+	delete(w.failed, t.Digest)
 	w.settle()
 	return w.tidy()
 }
