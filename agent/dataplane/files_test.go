@@ -142,13 +142,16 @@ func TestFilesFillsInTemplates(t *testing.T) {
 func TestFilesRefusesTemplates(t *testing.T) {
 	p := newPlane(t, KindFiles)
 	d := p.open(t)
-	for in, want := range map[string]string{
-		"a\nroot @relase@;":                "app.conf.ebbgate:2: placeholder @relase@ is unknown, want one of @app@",
-		"root " + p.cfg.Current + "/site;": "app.conf.ebbgate:1: " + p.cfg.Current + " changes under the running server, use @release@",
+	for _, tc := range []struct{ name, in, want string }{
+		{"app.conf.ebbgate", "a\nroot @relase@;", "app.conf.ebbgate:2: placeholder @relase@ is unknown, want one of @app@"},
+		{"app.conf.ebbgate", "root " + p.cfg.Current + "/site;", "app.conf.ebbgate:1: " + p.cfg.Current + " changes under the running server, use @release@"},
+		{".ebbgate", "", `.ebbgate: "" is no name of a file`},
+		{"..ebbgate", "", `..ebbgate: "." is no name of a file`},
+		{"...ebbgate", "", `...ebbgate: ".." is no name of a file`},
 	} {
-		r := p.release(t, 1, map[string]string{"site/page": "x", "app.conf.ebbgate": in})
-		if err := d.Validate(t.Context(), r); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %q", in, err, want)
+		r := p.release(t, 1, map[string]string{"site/page": "x", tc.name: tc.in})
+		if err := d.Validate(t.Context(), r); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s, %q: got %v, want %q", tc.name, tc.in, err, tc.want)
 		}
 	}
 }
