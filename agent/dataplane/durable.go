@@ -9,12 +9,14 @@ import (
 	"github.com/ebbgate/ebbgate/agent/release"
 )
 
+const tmpPrefix = ".tmp-" // of files that have not got their name yet
+
 // writeFile replaces path by data, durably: after a power cut it holds the old bytes
 // or the new ones. Its errors wrap [release.ErrFull] and [release.ErrSync] where they are
 // of that kind.
 func writeFile(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".tmp-*")
+	f, err := os.CreateTemp(dir, tmpPrefix+"*")
 	if err != nil {
 		return release.Full(err)
 	}
@@ -50,6 +52,23 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	return release.Sync(d)
+}
+
+// sweep removes what earlier releases and interrupted runs have left in the driver's
+// directory.
+func (c *Config) sweep(old func(name string) bool) {
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil {
+		c.Logger.Warn("cannot look for old files", "app", c.App, "err", err)
+	}
+	for _, e := range entries {
+		if !old(e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(c.Dir, e.Name())); err != nil {
+			c.Logger.Warn("cannot remove an old file", "app", c.App, "err", err)
+		}
+	}
 }
 
 // readCapped reads a file of at most limit bytes.

@@ -156,6 +156,26 @@ func TestFilesRefusesTemplates(t *testing.T) {
 	}
 }
 
+// A kill in the middle of a write leaves a file without its name.
+func TestAnInterruptedWriteIsSweptAtTheStart(t *testing.T) {
+	for _, kind := range []Kind{KindFiles, KindNginx} {
+		p := newPlane(t, kind)
+		if err := os.MkdirAll(p.cfg.Dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		left, kept := filepath.Join(p.cfg.Dir, ".tmp-123"), filepath.Join(p.cfg.Dir, "users-own")
+		mustWrite(t, left, "half")
+		mustWrite(t, kept, "whole")
+		p.open(t)
+		if _, err := os.Stat(left); !os.IsNotExist(err) {
+			t.Errorf("%s: %s is still there: %v", kind, left, err)
+		}
+		if _, err := os.Stat(kept); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Software that shows all of its identity is held to all of it.
 func TestFilesConfirmsAtTheIdentityPath(t *testing.T) {
 	p := newPlane(t, KindFiles)

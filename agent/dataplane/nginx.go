@@ -61,8 +61,8 @@ func newNginx(cfg Config) (*nginx, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return fail(err)
 	}
-	n.sweep(func(name string) bool {
-		return strings.HasPrefix(name, ".candidate-") || strings.HasPrefix(name, ".tmp-") || strings.HasPrefix(name, ".start-")
+	n.cfg.sweep(func(name string) bool {
+		return strings.HasPrefix(name, ".candidate-") || strings.HasPrefix(name, tmpPrefix) || strings.HasPrefix(name, ".start-")
 	})
 	out, err := command{argv: []string{n.binary, "-v"}, timeout: cfg.Timeout.Std()}.run(context.Background())
 	if err != nil {
@@ -230,7 +230,8 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	if err := writeFile(n.conf(), conf); err != nil {
 		return err
 	}
-	n.sweep(func(name string) bool { return strings.HasPrefix(name, "live-") && name != live })
+	// A running master has read its snippets and does not need the files.
+	n.cfg.sweep(func(name string) bool { return strings.HasPrefix(name, "live-") && name != live })
 	if pid == 0 {
 		return n.start(ctx)
 	}
@@ -254,23 +255,6 @@ func (n *nginx) markLog() {
 		}
 	}
 	n.refused = time.Time{}
-}
-
-// sweep removes what earlier releases and interrupted runs have left. A running master
-// has read its snippets and does not need the files.
-func (n *nginx) sweep(old func(name string) bool) {
-	entries, err := os.ReadDir(n.cfg.Dir)
-	if err != nil {
-		n.cfg.Logger.Warn("cannot look for old files", "app", n.cfg.App, "err", err)
-	}
-	for _, e := range entries {
-		if !old(e.Name()) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(n.cfg.Dir, e.Name())); err != nil {
-			n.cfg.Logger.Warn("cannot remove an old file", "app", n.cfg.App, "err", err)
-		}
-	}
 }
 
 func (n *nginx) Confirm(ctx context.Context, r Release) (string, error) {
