@@ -15,7 +15,7 @@ build: ## build ebbgate and ebbgate-agent into bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
 .PHONY: demo
-demo: build ## a fleet of 3 regions x 3 agents, four acts; PLANE=nginx for real nginx
+demo: build $(if $(PLANE),servers) ## a fleet of 3 regions x 3 agents, four acts; PLANE=nginx for real nginx
 	$(BIN)/ebbgate dev --demo $(if $(PLANE),--plane $(PLANE))
 
 .PHONY: servers
@@ -28,7 +28,7 @@ test: servers build ## every test, on real servers where they can be had
 
 RACE ?= ./...
 .PHONY: race
-race: ## the tests under the race detector, without whole fleets; RACE=./pkg for less
+race: servers ## the tests under the race detector, without whole fleets; RACE=./pkg for less
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
 .PHONY: scenarios
@@ -49,7 +49,7 @@ planted: ## break the cores on purpose, one bug at a time, and find each; BUGS=1
 
 .PHONY: stale
 stale: N = 100000
-stale: ## count stale answers on real caches; N=1000000 requests, PICTURE=1 draws one run
+stale: servers ## count stale answers on real caches; N=1000000 requests, PICTURE=1 draws one run
 	EBBGATE_REQUIRE_SERVERS=1 $(GO) test -count=1 -timeout 60m -v -run Stale ./cmd/ebbgate/stale -requests $(N) \
 	  $(if $(PICTURE),-picture $(CURDIR)/deploy/lab/stale.svg)
 

@@ -29,7 +29,7 @@ func (w *app) arm(ctx context.Context, t wire.Target) error {
 	if err != nil {
 		err = fmt.Errorf("cannot arm %s %s: %w", w.name, t.Version, err)
 		if ctx.Err() == nil {
-			w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: true}
+			w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: !passing(err)}
 		}
 		return err
 	}
@@ -65,10 +65,15 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 		return err
 	}
 	to.Floor = w.bundles[t.Digest].floor
+	fresh := w.state.Switch == nil // else there is something to finish or to take back
 	// What is preloaded is ready. What only can be validated is validated again: the node
 	// around it may have changed.
 	if !w.isArmed(t) || !w.plane.Traits().Arms {
-		if err := w.preload(ctx, rel); err != nil {
+		err := w.preload(ctx, rel)
+		if err != nil && fresh && (passing(err) || errors.Is(err, release.ErrFull)) {
+			return w.later(t, err)
+		}
+		if err != nil {
 			return w.fail(ctx, t, err)
 		}
 	}
@@ -78,6 +83,9 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 	w.showNow()
 	w.armed = wire.Target{} // the switch uses it up
 	if err := w.put(ctx, rel, w.state.Switch.Stamp); err != nil {
+		if fresh && errors.Is(err, wire.ErrDisconnected) {
+			return w.withdraw(ctx, t, err)
+		}
 		return w.fail(ctx, t, err)
 	}
 	if err := w.change("verifying", func(s *plan.State) { s.Switched(time.Now()) }); err != nil {
@@ -90,6 +98,7 @@ func (w *app) activate(ctx context.Context, t wire.Target) error {
 	if err := w.change("active", func(s *plan.State) { s.Confirm(time.Now()) }); err != nil {
 		return err
 	}
+	delete(w.failed, t.Digest)
 	w.settle()
 	return w.tidy()
 }
@@ -111,6 +120,30 @@ func (w *app) put(ctx context.Context, rel dataplane.Release, stamp time.Time) e
 	return nil
 }
 
+// later puts off an activation that has changed nothing. How long it may be put off is for
+// the order to say: the controller does not wait for ever.
+func (w *app) later(t wire.Target, err error) error {
+	err = fmt.Errorf("cannot activate %s %s: %w", w.name, t.Version, err)
+	w.failed[t.Digest] = plan.Failure{Why: err.Error(), Permanent: !passing(err)}
+	return err
+}
+
+// withdraw puts off an activation of which the data plane says that it has changed
+// nothing. The link first: a crash in between begins the change a second time.
+func (w *app) withdraw(ctx context.Context, t wire.Target, err error) error {
+	var back wire.Digest
+	if r := w.state.Running; r != nil {
+		back = r.Digest
+	}
+	if err := w.rel.Switch(back); err != nil {
+		return w.fail(ctx, t, err)
+	}
+	if err := w.change("withdrawn", (*plan.State).Withdraw); err != nil {
+		return err
+	}
+	return w.later(t, err)
+}
+
 // fail ends an activation. What could not be switched to is marked bad; what was
 // switched to is marked bad and on its way back when fail returns.
 func (w *app) fail(ctx context.Context, t wire.Target, err error) error {
@@ -123,7 +156,21 @@ func (w *app) fail(ctx context.Context, t wire.Target, err error) error {
 	if sw == nil || sw.To.Digest != t.Digest || sw.To.Epoch != t.Epoch {
 		return w.change("failed", func(s *plan.State) { s.Spoil(t, err.Error()) })
 	}
-	return w.change("reverting", func(s *plan.State) { s.Fail(time.Now(), err.Error()) })
+	step := plan.Step{Kind: plan.Revert, Reason: err.Error()}
+	if to := w.wayBack(); to != nil {
+		step.Target = wire.Target{Epoch: to.Epoch, Digest: to.Digest, Version: to.Version}
+	}
+	return w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) })
+}
+
+// wayBack returns where to go back to: a release that is whole, read back from the disk
+// now. It is nil when there is none.
+func (w *app) wayBack() *plan.Release {
+	to := w.state.Undo(w.staged)
+	for to != nil && w.whole(to.Digest) != nil {
+		to = w.state.Undo(w.staged)
+	}
+	return to
 }
 
 // confirm reads the release back from the data plane, again and again until the time is
@@ -239,6 +286,9 @@ func (w *app) repair(ctx context.Context) error {
 // revert makes the node serve an older release again.
 func (w *app) revert(ctx context.Context, step plan.Step) error {
 	if w.state.Back == nil || w.state.Crashes >= plan.CrashLimit { // perhaps not to where it was going
+		if err := w.passable(step.Target.Digest); err != nil {
+			return err
+		}
 		if err := w.change("reverting", func(s *plan.State) { s.TurnBack(step, time.Now()) }); err != nil {
 			return err
 		}
@@ -280,10 +330,23 @@ func (w *app) revert(ctx context.Context, step plan.Step) error {
 	return w.tidy()
 }
 
+// passable reads back where a return leads that is about to be decided. It returns an error
+// if that is damaged and the plan can do better: go elsewhere, or stay.
+func (w *app) passable(d wire.Digest) error {
+	if b := w.state.Back; d.IsZero() || b != nil && b.To != nil && b.To.Digest == d {
+		return nil
+	}
+	err := w.whole(d)
+	if w.state.Switch != nil && w.state.Undo(w.staged) == nil {
+		return nil // there is no better one, and no staying in the middle
+	}
+	return err
+}
+
 // rollback goes back to the last known good or previous release because somebody on the
 // node asked for it, and answers them. It returns only fatal errors.
 func (w *app) rollback(ctx context.Context, answer chan error) error {
-	to := w.state.Undo(w.staged)
+	to := w.wayBack()
 	if to == nil {
 		answer <- fmt.Errorf("cannot roll back %s: there is no older release on this node", w.name)
 		return nil

@@ -34,7 +34,7 @@ type app struct {
 	fails   int                          // looks at the running release that failed in a row
 	looked  time.Time                    // when it was last looked at
 	delays  map[string]*delay            // step → when it may be tried again
-	failed  map[wire.Digest]plan.Failure // why a bundle could not be staged or armed
+	failed  map[wire.Digest]plan.Failure // why a bundle could not be staged, armed or switched to
 	bundles map[wire.Digest]*bundle      // parts of manifests
 	proven  bool                         // a release was read back since the agent started
 	proof   string                       // evidence of the last confirmation

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +108,42 @@ func TestArmedAnewAfterARestart(t *testing.T) {
 	eventually(t, "two", runs(a, 2, wire.StateConfirmed))
 	if n := m.did("arm 2"); n != 1 {
 		t.Errorf("armed %d times, want 1", n)
+	}
+}
+
+// What keeps a release from being armed is told for as long as it lasts, and called a
+// failure of the release only if it will last.
+func TestNotArmed(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want wire.State
+	}{
+		{context.DeadlineExceeded, wire.StateStaged},
+		{errors.New("no such directive"), wire.StateFailed},
+	} {
+		f := newFleet(t)
+		_, bus := f.withMemory()
+		a, m, _ := withMoody(t, f.config(bus))
+		v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+		f.order(activate(nil, v1))
+		eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+		m.mood("arm 2", tc.err)
+		f.order(prepared(&v1, v2))
+		eventually(t, "the reason in the report", func() bool {
+			n := a.apps[0].report().Next
+			return n != nil && n.State == tc.want && strings.Contains(n.Error, "cannot arm web 2: "+tc.err.Error())
+		})
+		// The switch preloads by itself; after it there is nothing left to tell.
+		m.mood("arm 2", nil)
+		f.order(activate(&v1, v2))
+		eventually(t, "two", runs(a, 2, wire.StateConfirmed))
+		outside := prepared(&v2, at(v2, 3))
+		outside.Next.Cohort.CutOff = 0
+		f.order(outside)
+		eventually(t, "staged for the next epoch, without an error", func() bool {
+			n := a.apps[0].report().Next
+			return n != nil && n.Epoch == 3 && n.State == wire.StateStaged && n.Error == ""
+		})
 	}
 }
 

@@ -30,6 +30,7 @@ const childEnv = "EBBGATE_TEST_AGENT"
 // child says what an agent in a process of its own does.
 type child struct {
 	Dir, Listen string
+	Files       bool   // its data plane is of kind files
 	Point       string // where it kills itself; empty: nowhere
 	Nth         int    // at which passing of Point, from 1
 	Points      string // file that gets each point passed
@@ -64,7 +65,7 @@ func beAgent(spec string) error {
 		ID: testAgent, Region: testRegion, State: filepath.Join(c.Dir, "state"),
 		Root: filepath.Join(c.Dir, "root.json"), Key: filepath.Join(c.Dir, "agent.key"),
 		Bus: newFileBus(filepath.Join(c.Dir, "bus")), Heartbeat: wire.Duration(200 * time.Millisecond), Probe: wire.Duration(200 * time.Millisecond),
-		Apps:   map[wire.App]dataplane.Config{testApp: {Kind: dataplane.KindBuiltin, Listen: c.Listen}},
+		Apps:   map[wire.App]dataplane.Config{testApp: c.plane()},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		trace: func(point string) {
 			fmt.Fprintln(points, point)
@@ -84,10 +85,26 @@ func beAgent(spec string) error {
 	return errors.Join(a.Run(ctx), a.Close())
 }
 
+// reload is a hook: it makes what the bundle's template became the page that is served.
+// That it begins is a point too, the one between the data plane's files and their use.
+const reload = `echo hook >>"$1/points"
+if [ "$2" = hook ] && [ "$(grep -c '^hook$' "$1/points")" = "$3" ]; then kill -9 $PPID; exit 1; fi
+cp "$1/state/apps/web/plane/live/page" "$1/page.new" && mv "$1/page.new" "$1/page"`
+
+func (c child) plane() dataplane.Config {
+	if !c.Files {
+		return dataplane.Config{Kind: dataplane.KindBuiltin, Listen: c.Listen}
+	}
+	return dataplane.Config{Kind: dataplane.KindFiles, Hooks: map[string]dataplane.Hook{
+		"reload": {Argv: []string{"/bin/sh", "-c", reload, "reload", c.Dir, c.Point, fmt.Sprint(c.Nth)}},
+		"refuse": {Argv: []string{"/bin/false"}},
+	}}
+}
+
 // start runs an agent in a process of its own.
 func (f *fleet) start(c child) *exec.Cmd {
 	f.t.Helper()
-	c.Dir, c.Listen, c.Points = f.dir, f.listen, f.path("points")
+	c.Dir, c.Listen, c.Points, c.Files = f.dir, f.listen, f.path("points"), f.files
 	spec, err := json.Marshal(c)
 	check(f.t, err)
 	cmd := exec.Command(os.Args[0])
@@ -112,6 +129,8 @@ func (f *fleet) start(c child) *exec.Cmd {
 // crashScene is a change of a node that runs release 1.
 type crashScene struct {
 	name  string
+	files bool // on a data plane of kind files; else builtin
+	first content
 	next  content
 	final wire.Epoch // what it runs in the end
 	page  string
@@ -119,10 +138,32 @@ type crashScene struct {
 }
 
 var crashScenes = []crashScene{
-	{name: "good release", next: site("2", "two"), final: 2, page: "two",
-		done: func(r wire.AppReport) bool { return r.Running.State != wire.StateActive }},
-	{name: "bad release", next: bad(site("2", "two")), final: 1, page: "one",
-		done: func(r wire.AppReport) bool { return r.Next != nil && r.Next.State == wire.StateReverted }},
+	{name: "good release", first: site("1", "one"), next: site("2", "two"), final: 2, page: "two", done: confirmed},
+	{name: "bad release", first: site("1", "one"), next: bad(site("2", "two")), final: 1, page: "one", done: takenBack},
+	{name: "good release of files", files: true, first: hooked("1", "one", "reload"), next: hooked("2", "two", "reload"), final: 2, page: "two 2", done: confirmed},
+	{name: "bad release of files", files: true, first: hooked("1", "one", "reload"), next: hooked("2", "two", "reload", "refuse"), final: 1, page: "one 1", done: takenBack},
+}
+
+func confirmed(r wire.AppReport) bool { return r.Running.State != wire.StateActive }
+
+func takenBack(r wire.AppReport) bool { return r.Next != nil && r.Next.State == wire.StateReverted }
+
+// hooked returns a bundle whose template shows the page and the epoch.
+func hooked(version, page string, hooks ...string) content {
+	c := site(version, page)
+	c.files["page"+dataplane.TemplateSuffix], c.hooks = page+" @epoch@", hooks
+	return c
+}
+
+// page is what the node serves.
+func (f *fleet) page() string {
+	if !f.files {
+		page, _ := get(f.t, f.listen, "/")
+		return page
+	}
+	page, err := os.ReadFile(f.path("page"))
+	check(f.t, err)
+	return string(page)
 }
 
 func bad(c content) content {
@@ -134,14 +175,18 @@ func bad(c content) content {
 // the agent has ended in order, the next release is ordered.
 func (s crashScene) prepare(t *testing.T) (f *fleet, b *fileBus, v1, v2 wire.Target) {
 	f = newFleet(t)
+	f.files = s.files
 	b = f.withFiles()
-	a, stop := run(t, f.config(b))
-	v1 = at(f.publish(site("1", "one")), 1)
+	cfg := f.config(b)
+	cfg.Apps[testApp] = child{Dir: f.dir, Listen: f.listen, Files: s.files}.plane()
+	a, stop := run(t, cfg)
+	v1 = at(f.publish(s.first), 1)
 	f.order(activate(nil, v1))
 	eventually(t, "release 1", runs(a, 1, wire.StateConfirmed))
 	f.order(wire.Order{Base: &v1})
 	eventually(t, "release 1 last known good", runs(a, 1, wire.StateCommitted))
 	stop()
+	os.Remove(f.path("points")) // of hooks so far
 	v2 = at(f.publish(s.next), 2)
 	f.order(activate(&v1, v2))
 	return f, b, v1, v2
@@ -155,7 +200,7 @@ func (s crashScene) settled(f *fleet, b *fileBus, within time.Duration) {
 		r := f.lastReport(b)
 		if r != nil {
 			if app := r.Apps[testApp]; app.Running != nil && app.Running.Epoch == s.final && app.Running.Error == "" && s.done(app) {
-				if page, _ := get(f.t, f.listen, "/"); page == s.page {
+				if f.page() == s.page {
 					return
 				}
 			}
@@ -173,6 +218,24 @@ func end(t *testing.T, cmd *exec.Cmd) {
 	check(t, cmd.Process.Signal(syscall.SIGTERM))
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("the agent did not end in order: %v", err)
+	}
+}
+
+// killedAt waits until an agent has been killed at a point, as it was told to be.
+func killedAt(t *testing.T, cmd *exec.Cmd, point string) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		var dead *exec.ExitError
+		if !errors.As(err, &dead) || dead.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			t.Fatalf("was to be killed at %q: %v", point, err)
+		}
+	case <-time.After(30 * time.Second):
+		cmd.Process.Kill()
+		<-ended
+		t.Fatalf("never came to %q", point)
 	}
 }
 
@@ -220,7 +283,7 @@ func (f *fleet) points() (kills []child) {
 	passed := make(map[string]int)
 	for _, p := range strings.Split(strings.TrimSpace(string(data)), "\n") {
 		passed[p]++
-		if n := passed[p]; n == 1 || n <= 3 && slices.Contains([]string{"stamped", "symlink switched", "data plane switched", "gc"}, p) {
+		if n := passed[p]; n == 1 || n <= 3 && slices.Contains([]string{"stamped", "symlink switched", "data plane switched", "hook", "gc"}, p) {
 			kills = append(kills, child{Point: p, Nth: n})
 		}
 	}
@@ -250,10 +313,7 @@ func TestKillAtEveryPoint(t *testing.T) {
 					f, b, v1, v2 := scene.prepare(t)
 					check(t, os.Remove(f.path("bus", "report")))
 					cmd := f.start(kill)
-					var dead *exec.ExitError
-					if err := cmd.Wait(); !errors.As(err, &dead) || dead.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-						t.Fatalf("was to be killed at %q: %v", kill.Point, err)
-					}
+					killedAt(t, cmd, kill.Point)
 					f.undamaged(v1, v2)
 					os.Remove(f.path("bus", "report")) // what the dead one said
 					cmd = f.start(child{})

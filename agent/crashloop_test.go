@@ -1,13 +1,10 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -67,8 +64,7 @@ func TestCrashLoop(t *testing.T) {
 	cmd.Wait()
 	check(t, os.Rename(f.path("bus"), f.path("gone")))
 	for range 2 {
-		cmd := f.start(child{Point: "step repair done", Nth: 1})
-		cmd.Wait()
+		killedAt(t, f.start(child{Point: "step repair done", Nth: 1}), "step repair done")
 	}
 	cmd = f.start(child{})
 	eventually(t, "the last known good release", func() bool {
@@ -130,10 +126,7 @@ func TestCrashLoopOfTheLastKnownGoodToo(t *testing.T) {
 			cmd.Wait()
 			check(t, os.Rename(f.path("bus"), f.path("gone")))
 			for _, point := range append([]string{"step repair done", "step repair done"}, tc.kills...) {
-				var dead *exec.ExitError
-				if err := f.start(child{Point: point, Nth: 1}).Wait(); !errors.As(err, &dead) || dead.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-					t.Fatalf("was to be killed at %q: %v", point, err)
-				}
+				killedAt(t, f.start(child{Point: point, Nth: 1}), point)
 			}
 			cur, err := os.Readlink(f.path("state", "apps", string(testApp), "current"))
 			check(t, err)

@@ -36,6 +36,7 @@ type fleet struct {
 	node      wire.PrivateKey
 	sequence  uint64
 	listen    string
+	files     bool // agents in processes of their own have a data plane of kind files
 	put       func(d wire.Digest, data []byte)
 	want      func(envelope []byte)
 	reconnect func() wire.AgentBus
@@ -92,6 +93,7 @@ type content struct {
 	limits  wire.Limits
 	files   map[string]string
 	probes  []wire.Probe
+	hooks   []string
 	app     wire.App
 	author  *wire.PrivateKey // default: the fleet's
 }
@@ -104,7 +106,7 @@ func site(version, page string) content {
 // publish signs a bundle, packs it and puts its blobs.
 func (f *fleet) publish(c content) wire.Target {
 	f.t.Helper()
-	m := wire.Manifest{Format: 1, Fleet: testFleet, App: testApp, Version: c.version, Floor: c.floor, Limits: c.limits, Probes: c.probes}
+	m := wire.Manifest{Format: 1, Fleet: testFleet, App: testApp, Version: c.version, Floor: c.floor, Limits: c.limits, Probes: c.probes, Hooks: c.hooks}
 	if c.app != "" {
 		m.App = c.app
 	}

@@ -20,8 +20,8 @@ import (
 // moody is the builtin data plane with bad days.
 type moody struct {
 	dataplane.Driver
-	mu     sync.Mutex // guards the rest
-	call   map[string]error
+	mu     sync.Mutex       // guards the rest
+	call   map[string]error // call, or call and version → error
 	done   []string
 	asleep bool // it says that it has switched, and serves what it served
 }
@@ -48,7 +48,7 @@ func (m *moody) on(call string, r dataplane.Release) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done = append(m.done, call+" "+string(r.Version))
-	return m.call[call]
+	return errors.Join(m.call[call], m.call[call+" "+string(r.Version)])
 }
 
 func (m *moody) did(what string) (n int) {
@@ -206,6 +206,60 @@ func TestDamageIsRepairedFromTheStagedChunks(t *testing.T) {
 	}
 }
 
+// A release that has been damaged since it served is no way back, whoever wants one.
+func TestDamageIsNoWayBack(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		damaged []int // of the releases 1 to 3, which run one after the other
+		leave   func(f *fleet, restart func())
+		want    wire.Epoch
+	}{
+		{"a rollback on the node", []int{2}, func(f *fleet, _ func()) {
+			cfg := f.config(nil)
+			check(f.t, AskRollback(f.t.Context(), cfg.Socket(), testApp))
+		}, 1},
+		{"a change that fails", []int{3}, func(f *fleet, _ func()) {
+			f.order(activate(nil, at(f.publish(bad(site("4", "four"))), 4)))
+		}, 2},
+		{"what runs is damaged, too", []int{2, 3}, func(_ *fleet, restart func()) { restart() }, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := newFleet(t)
+			_, bus := f.withMemory()
+			a, stop := run(t, f.config(bus))
+			pages := []string{"one", "two", "three"}
+			var releases []wire.Target
+			for i, page := range pages {
+				v := at(f.publish(site(fmt.Sprint(i+1), page)), wire.Epoch(i+1))
+				f.order(activate(nil, v))
+				eventually(t, page, runs(a, v.Epoch, wire.StateConfirmed))
+				if v.Epoch < 3 {
+					f.order(wire.Order{Base: &v})
+					eventually(t, page+" last known good", runs(a, v.Epoch, wire.StateCommitted))
+				}
+				releases = append(releases, v)
+			}
+			f.order(wire.Order{})
+			eventually(t, "the order seen", func() bool { return a.report(0).Desired == f.sequence })
+			for _, n := range tc.damaged {
+				page := filepath.Join(a.apps[0].rel.Path(releases[n-1].Digest), "site", "index.html")
+				check(t, os.WriteFile(page, []byte(strings.Repeat("x", len(pages[n-1]))), 0o644))
+			}
+			tc.leave(f, func() {
+				stop()
+				a, _ = run(t, f.config(f.reconnect()))
+			})
+			eventually(t, "the way back", func() bool {
+				r := a.apps[0].report()
+				return r.Running != nil && r.Running.Epoch < 3 && (r.Next == nil || r.Next.State == wire.StateReverted)
+			})
+			if body, release := get(t, f.listen, "/"); body != pages[tc.want-1] || !strings.HasSuffix(release, fmt.Sprintf("@%d", tc.want)) {
+				t.Errorf("serves %q as %q, want %q", body, release, pages[tc.want-1])
+			}
+		})
+	}
+}
+
 func TestInvalidForThisNode(t *testing.T) {
 	f := newFleet(t)
 	_, bus := f.withMemory()
@@ -224,14 +278,96 @@ func TestInvalidForThisNode(t *testing.T) {
 	}
 }
 
+// What passes by itself, and has changed nothing, is not held against the bundle.
+func TestWhatPassesAtTheSwitchIsTriedAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		call string
+		err  error
+	}{
+		"a provider that is silent":         {"arm", wire.ErrDisconnected},
+		"a validation that takes too long":  {"arm", context.DeadlineExceeded},
+		"a disk without room":               {"arm", release.ErrFull},
+		"a provider that is silent by then": {"activate", wire.ErrDisconnected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			_, bus := f.withMemory()
+			a, m, _ := withMoody(t, f.config(bus))
+			v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+			f.order(activate(nil, v1))
+			eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+			m.mood(tc.call, fmt.Errorf("asking: %w", tc.err))
+			f.order(activate(&v1, v2))
+			eventually(t, "another attempt", func() bool { return m.did(tc.call+" 2") >= 2 })
+			eventually(t, "the reason in the report", func() bool {
+				n := a.apps[0].report().Next
+				return n != nil && n.Epoch == 2 && strings.Contains(n.Error, "cannot activate web 2: asking: "+tc.err.Error())
+			})
+			if r := a.apps[0].report(); len(r.Bad) > 0 || r.Next.State == wire.StateReverted {
+				t.Errorf("held against the bundle: %+v", r)
+			}
+			if body, _ := get(t, f.listen, "/"); body != "one" || !runs(a, 1, wire.StateConfirmed)() {
+				t.Errorf("serves %q", body)
+			}
+			cur, err := os.Readlink(f.path("state", "apps", string(testApp), "current"))
+			check(t, err)
+			if filepath.Base(cur) != v1.Digest.String() {
+				t.Errorf("current names %s", cur)
+			}
+			m.mood(tc.call, nil)
+			eventually(t, "two", runs(a, 2, wire.StateConfirmed))
+			if body, _ := get(t, f.listen, "/"); body != "two" {
+				t.Errorf("serves %q", body)
+			}
+		})
+	}
+}
+
 func TestADiskThatDoesNotConfirmIsFatal(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	_, m, done := withMoody(t, f.config(bus))
-	m.mood("activate", fmt.Errorf("symlink: %w", release.ErrSync))
-	f.order(activate(nil, at(f.publish(site("1", "one")), 1)))
-	if err := <-done; !errors.Is(err, release.ErrSync) {
-		t.Fatalf("Run returned %v", err)
+	for name, tc := range map[string]struct {
+		call string // which the disk does not confirm
+		do   func(f *fleet, m *moody, v1 wire.Target)
+	}{
+		"validation": {"validate 2", func(f *fleet, _ *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(site("2", "two")), 2)))
+		}},
+		"activation": {"activate 2", func(f *fleet, _ *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(site("2", "two")), 2)))
+		}},
+		"return": {"activate 1", func(f *fleet, _ *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(bad(site("2", "two"))), 2)))
+		}},
+		"rollback": {"activate 1", func(f *fleet, m *moody, v1 wire.Target) {
+			f.order(activate(&v1, at(f.publish(site("2", "two")), 2)))
+			eventually(f.t, "two", func() bool { body, _ := get(f.t, f.listen, "/"); return body == "two" })
+			cfg := f.config(nil)
+			if err := AskRollback(f.t.Context(), cfg.Socket(), testApp); err == nil {
+				f.t.Error("the rollback is done")
+			}
+		}},
+		"repair": {"activate 1", func(f *fleet, m *moody, v1 wire.Target) {
+			check(f.t, m.Driver.Activate(f.t.Context(), dataplane.Release{App: testApp, Region: testRegion, Epoch: 9, Digest: v1.Digest, Version: "1",
+				Dir: f.path("state", "apps", string(testApp), "releases", v1.Digest.String())}))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			_, bus := f.withMemory()
+			a, m, done := withMoody(t, f.config(bus))
+			v1 := at(f.publish(site("1", "one")), 1)
+			f.order(activate(nil, v1))
+			eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+			m.mood(tc.call, fmt.Errorf("writing: %w", release.ErrSync))
+			tc.do(f, m, v1)
+			select {
+			case err := <-done:
+				if !errors.Is(err, release.ErrSync) {
+					t.Fatalf("Run returned %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("the agent goes on")
+			}
+		})
 	}
 }
 

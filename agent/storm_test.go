@@ -20,7 +20,8 @@ import (
 type storm struct {
 	mu      sync.Mutex // guards all below
 	began   time.Time
-	arrived map[string][]time.Duration // what came → when, since the beginning
+	arrived map[string][]time.Duration       // what came → when, since the beginning
+	reports map[wire.AgentID][]time.Duration // whose → when
 }
 
 func (s *storm) came(what string) {
@@ -62,8 +63,11 @@ func (g guest) Want(context.Context, wire.Region) ([]byte, error) {
 
 func (g guest) Blob(context.Context, wire.Digest) ([]byte, error) { return nil, wire.ErrNotFound }
 
-func (g guest) Report(context.Context, wire.Region, wire.AgentID, []byte) error {
+func (g guest) Report(_ context.Context, _ wire.Region, id wire.AgentID, _ []byte) error {
 	g.came("reports")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reports[id] = append(g.reports[id], time.Since(g.began))
 	return nil
 }
 
@@ -86,7 +90,7 @@ func TestStorm(t *testing.T) {
 	trust, err := cfg.readTrust()
 	check(t, err)
 	synctest.Test(t, func(t *testing.T) {
-		s := &storm{began: time.Now(), arrived: make(map[string][]time.Duration)}
+		s := &storm{began: time.Now(), arrived: make(map[string][]time.Duration), reports: make(map[wire.AgentID][]time.Duration)}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var all []*Agent
@@ -106,6 +110,28 @@ func TestStorm(t *testing.T) {
 			a.reports.changed()
 		}
 		check(t, g.Wait())
+		end := time.Since(s.began)
+
+		// Every agent reports once when it is told to, and else once in a half to a whole
+		// heartbeat, and a pause.
+		for _, a := range all {
+			beat := a.cfg.Heartbeat.Std()
+			last, answers := time.Duration(0), 0
+			for i, at := range s.reports[a.cfg.ID] {
+				gap := at - last
+				if last = at; at >= told && at < told+time.Second {
+					answers++
+				} else if i > 0 && gap < beat/2 {
+					t.Fatalf("%s reports at %v, %v after the time before", a.cfg.ID, at, gap)
+				}
+				if gap > beat+reportPause {
+					t.Fatalf("%s reports at %v, not before %v after the time before", a.cfg.ID, at, gap)
+				}
+			}
+			if answers != 1 || end-last > beat+reportPause {
+				t.Fatalf("%s reports %d times when it is told to, want once, and the last time at %v of %v", a.cfg.ID, answers, last, end)
+			}
+		}
 
 		// The instant in which all are told to report is not of the agents' choosing. What
 		// follows is.

@@ -92,7 +92,8 @@ type Driver interface {
 	// Activate switches to the release, and runs the hooks it names. It need not be armed.
 	// Activating the active release again is harmless, and is how a data plane that died
 	// with the agent is brought back: call it once after New. Reverting is activating
-	// the older release.
+	// the older release. An error that wraps [wire.ErrDisconnected] says that nothing was
+	// changed: the same is tried again later. Any other takes the release back.
 	Activate(ctx context.Context, r Release) error
 	// Confirm reads the release's ID and generation back from the data plane, on fresh
 	// connections, until all of several in a row show it, or ctx ends; without a deadline

@@ -33,6 +33,7 @@ func newFiles(cfg Config) (*files, error) {
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, LiveDir), 0o755); err != nil {
 		return nil, fmt.Errorf("dataplane of %s: %w", cfg.App, err)
 	}
+	cfg.sweep(func(name string) bool { return strings.HasPrefix(name, tmpPrefix) })
 	return &files{cfg: cfg}, nil
 }
 

@@ -40,8 +40,11 @@ func (f *files) render(r Release) (map[string][]byte, error) { // path → conte
 	}
 	for _, e := range entries {
 		name, template := strings.CutSuffix(e.Name(), TemplateSuffix)
-		if !template || name == "" || !e.Type().IsRegular() {
+		if !template || !e.Type().IsRegular() {
 			continue
+		}
+		if name == "" || name == "." || name == ".." {
+			return nil, fmt.Errorf("%s: %q is no name of a file", e.Name(), name)
 		}
 		data, err := readCapped(filepath.Join(r.Dir, e.Name()), maxTemplate)
 		if err != nil {

@@ -142,13 +142,36 @@ func TestFilesFillsInTemplates(t *testing.T) {
 func TestFilesRefusesTemplates(t *testing.T) {
 	p := newPlane(t, KindFiles)
 	d := p.open(t)
-	for in, want := range map[string]string{
-		"a\nroot @relase@;":                "app.conf.ebbgate:2: placeholder @relase@ is unknown, want one of @app@",
-		"root " + p.cfg.Current + "/site;": "app.conf.ebbgate:1: " + p.cfg.Current + " changes under the running server, use @release@",
+	for _, tc := range []struct{ name, in, want string }{
+		{"app.conf.ebbgate", "a\nroot @relase@;", "app.conf.ebbgate:2: placeholder @relase@ is unknown, want one of @app@"},
+		{"app.conf.ebbgate", "root " + p.cfg.Current + "/site;", "app.conf.ebbgate:1: " + p.cfg.Current + " changes under the running server, use @release@"},
+		{".ebbgate", "", `.ebbgate: "" is no name of a file`},
+		{"..ebbgate", "", `..ebbgate: "." is no name of a file`},
+		{"...ebbgate", "", `...ebbgate: ".." is no name of a file`},
 	} {
-		r := p.release(t, 1, map[string]string{"site/page": "x", "app.conf.ebbgate": in})
-		if err := d.Validate(t.Context(), r); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %q", in, err, want)
+		r := p.release(t, 1, map[string]string{"site/page": "x", tc.name: tc.in})
+		if err := d.Validate(t.Context(), r); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s, %q: got %v, want %q", tc.name, tc.in, err, tc.want)
+		}
+	}
+}
+
+// A kill in the middle of a write leaves a file without its name.
+func TestAnInterruptedWriteIsSweptAtTheStart(t *testing.T) {
+	for _, kind := range []Kind{KindFiles, KindNginx} {
+		p := newPlane(t, kind)
+		if err := os.MkdirAll(p.cfg.Dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		left, kept := filepath.Join(p.cfg.Dir, ".tmp-123"), filepath.Join(p.cfg.Dir, "users-own")
+		mustWrite(t, left, "half")
+		mustWrite(t, kept, "whole")
+		p.open(t)
+		if _, err := os.Stat(left); !os.IsNotExist(err) {
+			t.Errorf("%s: %s is still there: %v", kind, left, err)
+		}
+		if _, err := os.Stat(kept); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ebbgate/ebbgate/agent/release"
 	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -60,8 +61,8 @@ func newNginx(cfg Config) (*nginx, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return fail(err)
 	}
-	n.sweep(func(name string) bool {
-		return strings.HasPrefix(name, ".candidate-") || strings.HasPrefix(name, ".tmp-") || strings.HasPrefix(name, ".start-")
+	n.cfg.sweep(func(name string) bool {
+		return strings.HasPrefix(name, ".candidate-") || strings.HasPrefix(name, tmpPrefix) || strings.HasPrefix(name, ".start-")
 	})
 	out, err := command{argv: []string{n.binary, "-v"}, timeout: cfg.Timeout.Std()}.run(context.Background())
 	if err != nil {
@@ -127,7 +128,7 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 	// No lock: a revert must not wait for the validation of something else.
 	dir, err := os.MkdirTemp(n.cfg.Dir, ".candidate-")
 	if err != nil {
-		return err
+		return release.Full(err)
 	}
 	defer os.RemoveAll(dir)
 	// A log of its own: what is wrong with a candidate is no word on a reload.
@@ -138,7 +139,7 @@ func (n *nginx) Validate(ctx context.Context, r Release) error {
 	}
 	candidate := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(candidate, conf, 0o644); err != nil {
-		return err
+		return release.Full(err)
 	}
 	out, err := command{argv: append([]string{n.binary, "-t", "-q"}, n.args(candidate, log)...), timeout: n.cfg.Timeout.Std()}.run(ctx)
 	if err == nil {
@@ -215,7 +216,7 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	live := "live-" + r.Epoch.String() + "-" + r.Digest.Short()
 	dir := filepath.Join(n.cfg.Dir, live)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return release.Full(err)
 	}
 	conf, err := n.prepare(r, dir, n.log())
 	if err != nil {
@@ -229,7 +230,8 @@ func (n *nginx) activate(ctx context.Context, r Release) error {
 	if err := writeFile(n.conf(), conf); err != nil {
 		return err
 	}
-	n.sweep(func(name string) bool { return strings.HasPrefix(name, "live-") && name != live })
+	// A running master has read its snippets and does not need the files.
+	n.cfg.sweep(func(name string) bool { return strings.HasPrefix(name, "live-") && name != live })
 	if pid == 0 {
 		return n.start(ctx)
 	}
@@ -253,23 +255,6 @@ func (n *nginx) markLog() {
 		}
 	}
 	n.refused = time.Time{}
-}
-
-// sweep removes what earlier releases and interrupted runs have left. A running master
-// has read its snippets and does not need the files.
-func (n *nginx) sweep(old func(name string) bool) {
-	entries, err := os.ReadDir(n.cfg.Dir)
-	if err != nil {
-		n.cfg.Logger.Warn("cannot look for old files", "app", n.cfg.App, "err", err)
-	}
-	for _, e := range entries {
-		if !old(e.Name()) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(n.cfg.Dir, e.Name())); err != nil {
-			n.cfg.Logger.Warn("cannot remove an old file", "app", n.cfg.App, "err", err)
-		}
-	}
 }
 
 func (n *nginx) Confirm(ctx context.Context, r Release) (string, error) {

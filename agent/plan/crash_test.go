@@ -48,6 +48,7 @@ func TestCrashLoops(t *testing.T) {
 		{"the floor", time.Second, nil, func(l *Local) { l.Floor = "2" }, "3 2", map[wire.Digest]string{c: "3 times"}},
 		{"the last known good is bad already", time.Second, nil, func(l *Local) { l.mark(Mark{b, 2, wire.StateReverted, "probe"}) }, "3 1", map[wire.Digest]string{c: "3 times", b: "probe"}},
 		{"too slow to be a loop", 2 * CrashWindow, nil, func(*Local) {}, "3", nil},
+		{"a clock far behind the activation", 2 * CrashWindow, nil, func(l *Local) { l.Fresh = t0.Add(365 * 24 * time.Hour) }, "3", nil},
 		{"what somebody on the node chose", time.Second, nil, func(l *Local) { l.Rollback(l.Undo(l.Staged), wire.Order{}, t0); l.Returned(t0, true) }, "2", nil},
 		{"what somebody on the node chose, on the way there", time.Second, everywhere, func(l *Local) { l.Rollback(l.Undo(l.Staged), wire.Order{}, t0) }, "2", nil},
 	} {

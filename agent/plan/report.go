@@ -9,7 +9,7 @@ type Sight struct {
 	Failed map[wire.Digest]Failure // bundle → why it is not further than it is
 }
 
-// Failure is why a bundle could not be staged or armed.
+// Failure is why a bundle could not be staged, armed or switched to.
 type Failure struct {
 	Why       string
 	Permanent bool // trying again without another order will hardly help
@@ -83,7 +83,7 @@ func (l *Local) progress(o wire.Order, s Sight, steps []Step) *wire.Progress {
 	case l.Armed == t.Digest:
 		p.State = wire.StateArmed
 	case l.Staged[t.Digest]:
-		p.State = wire.StateStaged
+		p.State, p.Error = wire.StateStaged, wire.Clip(f.Why)
 	case failed:
 		p.Error = wire.Clip(f.Why)
 	}

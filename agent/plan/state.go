@@ -176,6 +176,10 @@ func (s *State) nextStamp(now time.Time) time.Time {
 // Switched records that the data plane was told to serve the target.
 func (s *State) Switched(now time.Time) { s.Switch.Live = now }
 
+// Withdraw records that the change under way has touched nothing but modification times: it
+// may begin another time.
+func (s *State) Withdraw() { s.Stamp, s.Switch = s.Switch.Stamp, nil }
+
 // Confirm records that the target was read back live for its healthy time.
 func (s *State) Confirm(now time.Time) {
 	sw := s.Switch
@@ -246,6 +250,9 @@ func (s *State) TurnBack(step Step, now time.Time) {
 		// It is under way.
 	case s.Switch != nil:
 		s.Fail(now, step.Reason)
+		if to != nil { // else to what runs, whatever has become of it
+			s.Back.To = clone(to)
+		}
 	case s.Crashes >= CrashLimit:
 		s.GiveUp(to, now, step.Reason)
 	default:
@@ -348,17 +355,29 @@ func (s *State) Commit() {
 }
 
 // Undo returns where a rollback on the node itself leads: the running release while a
-// change is under way, else the newest of last known good and previous that is neither
-// the running one nor bad. It is nil when there is nothing to go back to.
+// change is under way, else or if that is damaged the newest of last known good and
+// previous that is neither what is being left nor bad. It is nil when there is nothing to
+// go back to.
 func (s *State) Undo(staged map[wire.Digest]bool) *Release {
-	var running wire.Digest
+	var left wire.Digest
 	switch {
-	case s.Switch != nil:
+	case s.Switch != nil && (s.Running == nil || staged[s.Running.Digest]):
 		return s.Running
+	case s.Switch != nil:
+		left = s.Switch.To.Digest
 	case s.Running != nil:
-		running = s.Running.Digest
+		left = s.Running.Digest
 	}
-	return s.older(staged, running)
+	return s.older(staged, left)
+}
+
+// retreat returns where a change under way is taken back to. It is what runs, damaged or
+// not, when there is nothing better.
+func (s *State) retreat(staged map[wire.Digest]bool) *Release {
+	if to := s.Undo(staged); to != nil {
+		return to
+	}
+	return s.Running
 }
 
 // older returns the newest of last known good and previous that is staged, allowed and
@@ -382,7 +401,8 @@ func (s *State) older(staged map[wire.Digest]bool, from wire.Digest) *Release {
 
 // Started records a start of the agent. If the run before did not end in order, it counts
 // against what was activated less than window ago, or what the node went back to unasked,
-// or is still going back to. It does not count against what somebody on the node chose.
+// or is still going back to. It does not count against what somebody on the node chose. A
+// clock far behind the activation, after a power cut say, tells nothing of when that was.
 func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 	at := s.Fresh
 	switch {
@@ -396,7 +416,7 @@ func (s *State) Started(now time.Time, clean bool, window time.Duration) {
 			s.Switch.Attempt-- // an orderly end in the middle is no failed attempt
 		}
 	}
-	if !clean && !at.IsZero() && now.Sub(at) <= window {
+	if !clean && !at.IsZero() && now.Sub(at).Abs() <= window {
 		s.Crashes++
 	}
 }

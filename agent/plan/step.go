@@ -172,9 +172,9 @@ func (p *planner) finish() {
 	sw := p.l.Switch
 	switch {
 	case !p.l.Staged[sw.To.Digest]:
-		p.add(Revert, target(p.l.Running), fmt.Sprintf("the switch to %s cannot be finished: it is damaged on disk", sw.To.Version))
+		p.add(Revert, target(p.l.retreat(p.l.Staged)), fmt.Sprintf("the switch to %s cannot be finished: it is damaged on disk", sw.To.Version))
 	case sw.Attempt >= attempts:
-		p.add(Revert, target(p.l.Running), fmt.Sprintf("the switch to %s was interrupted %d times", sw.To.Version, sw.Attempt))
+		p.add(Revert, target(p.l.retreat(p.l.Staged)), fmt.Sprintf("the switch to %s was interrupted %d times", sw.To.Version, sw.Attempt))
 	default:
 		p.add(Activate, target(&sw.To), "the switch was interrupted")
 	}
@@ -254,7 +254,7 @@ func (p *planner) forbidden(t wire.Target) string {
 
 // crashing gives up what the agent keeps crashing with, if there is a way back.
 func crashing(l Local) (Step, bool) {
-	left, back := l.blamed(), l.Running
+	left, back := l.blamed(), l.retreat(l.Staged)
 	if l.Switch == nil && left != nil {
 		back = l.older(l.Staged, left.Digest)
 	}

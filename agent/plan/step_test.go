@@ -108,6 +108,13 @@ func TestSteps(t *testing.T) {
 		{"switch interrupted", wire.Order{}, running(func(l *Local) { l.Switch = &Switch{To: *rel(4, b, "4"), Attempt: 1} }), "activate 4", "interrupted"},
 		{"switch interrupted twice", wire.Order{}, running(func(l *Local) { l.Switch = &Switch{To: *rel(4, b, "4"), Attempt: 2} }), "revert 3", "2 times"},
 		{"switch damaged", wire.Order{}, running(func(l *Local) { l.Switch, l.Staged = &Switch{To: *rel(4, b, "4"), Attempt: 1}, staged(a) }), "revert 3", "damaged"},
+		{"switch interrupted twice, what runs is damaged", wire.Order{}, running(func(l *Local) {
+			l.Switch, l.Staged, l.Previous = &Switch{To: *rel(4, b, "4"), Attempt: 2}, staged(b, c), rel(2, c, "2")
+		}), "revert 2", "2 times"},
+		{"switch interrupted twice, nothing is whole", wire.Order{}, running(func(l *Local) { l.Switch, l.Staged = &Switch{To: *rel(4, b, "4"), Attempt: 2}, staged(b) }), "revert 3", "2 times"},
+		{"crashes in the switch, what runs is damaged", wire.Order{}, running(func(l *Local) {
+			l.Switch, l.Staged, l.Previous, l.Crashes = &Switch{To: *rel(4, b, "4"), Attempt: 1}, staged(b, c), rel(2, c, "2"), 3
+		}), "revert 2", "crashed 3 times"},
 		{"switch superseded", wire.Order{Next: next(tgt(5, a, "3"))}, running(func(l *Local) { l.Switch = &Switch{To: *rel(4, b, "4"), Attempt: 1} }), "activate 3", "epoch 5"},
 		{"switch before what must be fetched", wire.Order{Next: next(tgt(5, c, "5"))}, running(func(l *Local) { l.Switch = &Switch{To: *rel(4, b, "4"), Attempt: 1} }), "activate 4", ""},
 		{"the order expired in the middle of the switch", wire.Order{Base: base3, Next: next(next4, func(n *wire.Transit) { n.Expires = t0.Add(-1) })}, running(func(l *Local) { l.Switch = &Switch{To: *rel(4, b, "4"), Attempt: 1} }), "activate 4", "interrupted"},

@@ -63,13 +63,13 @@ func Open(dir string) (*Store, error) {
 
 func (s *Store) open() (err error) {
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return full(err)
+		return Full(err)
 	}
 	if s.root, err = os.OpenRoot(s.dir); err != nil {
 		return err
 	}
 	if err := s.root.Mkdir(releases, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return full(err)
+		return Full(err)
 	}
 	if s.rels, err = s.root.OpenRoot(releases); err != nil {
 		return err
@@ -178,10 +178,10 @@ func (s *Store) switchTo(d wire.Digest) error {
 		return err
 	}
 	if err := s.root.Symlink(path.Join(releases, d.String()), tmp); err != nil {
-		return full(err)
+		return Full(err)
 	}
 	if err := s.root.Rename(tmp, current); err != nil {
-		return full(err)
+		return Full(err)
 	}
 	return syncDir(s.root, ".")
 }
@@ -236,18 +236,20 @@ func syncDir(r *os.Root, dir string) error {
 		return err
 	}
 	defer d.Close()
-	return syncFile(d)
+	return Sync(d)
 }
 
-func syncFile(f *os.File) error {
+// Sync makes f durable. Its errors wrap [ErrSync].
+func Sync(f *os.File) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("%w: %w", ErrSync, err)
 	}
 	return nil
 }
 
-// full marks the errors of a disk or a quota without room.
-func full(err error) error {
+// Full marks the errors of a disk or a quota without room with [ErrFull], and returns any
+// other as it is.
+func Full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}

@@ -102,7 +102,7 @@ func (s *Store) Stamp(d wire.Digest, at time.Time) error {
 		return root.Chtimes(p, at, at)
 	})
 	if err != nil {
-		return fmt.Errorf("cannot stamp release %s: %w", d.Short(), full(err))
+		return fmt.Errorf("cannot stamp release %s: %w", d.Short(), Full(err))
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func (s *Store) Write(d wire.Digest, files []wire.File) (*Writer, error) {
 		w.root, err = s.rels.OpenRoot(w.tmp)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot write release %s: %w", d.Short(), full(err))
+		return nil, fmt.Errorf("cannot write release %s: %w", d.Short(), Full(err))
 	}
 	for i, f := range files {
 		w.where[f.SHA256] = append(w.where[f.SHA256], i)
@@ -65,11 +65,11 @@ func (w *Writer) Put(content wire.Digest, r io.Reader) error {
 	}
 	first := w.files[at[0]]
 	if err := w.put(first, r); err != nil {
-		return fmt.Errorf("cannot write %s of release %s: %w", first.Path, w.digest.Short(), full(err))
+		return fmt.Errorf("cannot write %s of release %s: %w", first.Path, w.digest.Short(), Full(err))
 	}
 	for _, i := range at[1:] {
 		if err := w.copy(first, w.files[i]); err != nil {
-			return fmt.Errorf("cannot write %s of release %s: %w", w.files[i].Path, w.digest.Short(), full(err))
+			return fmt.Errorf("cannot write %s of release %s: %w", w.files[i].Path, w.digest.Short(), Full(err))
 		}
 	}
 	delete(w.left, content)
@@ -130,7 +130,7 @@ func (w *Writer) mkdir(dir string) error {
 func (w *Writer) Commit() error {
 	if err := w.commit(); err != nil {
 		w.Abort()
-		return fmt.Errorf("cannot commit release %s: %w", w.digest.Short(), full(err))
+		return fmt.Errorf("cannot commit release %s: %w", w.digest.Short(), Full(err))
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (w *Writer) settle(name string) error {
 		return err
 	}
 	defer f.Close()
-	return syncFile(f)
+	return Sync(f)
 }
 
 // install gives a finished directory its name. If the name is taken, by a release that
@@ -194,7 +194,7 @@ func (s *Store) install(tmp, name string) error {
 	if err != nil {
 		return fmt.Errorf("rename %s: %w", name, err)
 	}
-	if err := syncFile(d); err != nil {
+	if err := Sync(d); err != nil {
 		return err
 	}
 	return s.rels.RemoveAll(tmp)

@@ -2,6 +2,7 @@ package tags_test
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,39 @@ func TestVarnishKeepsWhatItHasStoredWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		holds("after purge "+string(rune('1'+round)), two, stored)
+	}
+}
+
+// The switch is done when the old configurations are cleared away: one that cannot be is no
+// reason to take the release back.
+func TestReloadVarnishSwitchesWhatItCannotClearAway(t *testing.T) {
+	for _, tc := range []struct {
+		fails string
+		ok    bool
+	}{
+		{"vcl.load", false},
+		{"vcl.use", false},
+		{"vcl.discard", true},
+	} {
+		dir := t.TempDir()
+		fake := "#!/bin/sh\necho \"$1\" >>" + dir + "/asked\n[ \"$1\" != " + tc.fails + " ] || exit 1\n" +
+			"[ \"$1\" != vcl.list ] || printf 'active auto warm 0 ebbgate-2-1\navailable auto warm 0 ebbgate-1-1\navailable auto warm 0 ebbgate-1-2\n'\n"
+		if err := os.WriteFile(dir+"/varnishadm", []byte(fake), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("./reload-varnish", dir+"/varnish.vcl")
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "EBBGATE_EPOCH=2")
+		out, err := cmd.CombinedOutput()
+		if (err == nil) != tc.ok {
+			t.Errorf("%s fails: %v: %s", tc.fails, err, out)
+		}
+		asked, err := os.ReadFile(dir + "/asked")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(asked), "vcl.discard"); tc.ok && (n != 2 || strings.Count(string(out), "cannot discard") != 2) {
+			t.Errorf("%d discarded, said %q; want a try and a warning for each of two", n, out)
+		}
 	}
 }
 

@@ -129,6 +129,7 @@ func (n *node) confirm(s plan.Step, order *document, fails int) {
 					n.sickTo = n.w.now.Add(n.luck.between(30*time.Second, 90*time.Second))
 				})
 			}
+			delete(n.failed, s.Target.Digest)
 			n.settle()
 			n.tidy()
 			n.done(s, true)
