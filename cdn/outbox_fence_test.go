@@ -3,6 +3,7 @@ package cdn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -17,10 +18,7 @@ type fencer struct {
 }
 
 func (f *fencer) Fence(_ context.Context, scope, name string, epoch uint64) error {
-	f.raised = append(f.raised, scope+"/"+name)
-	if epoch != 17 {
-		return errors.New("another epoch")
-	}
+	f.raised = append(f.raised, fmt.Sprintf("%s/%s-%d", scope, name, epoch))
 	if len(f.errs) == 0 {
 		return nil
 	}
@@ -69,7 +67,7 @@ func TestFenceItems(t *testing.T) {
 			if e := entries[0]; e.State != test.state || (e.Skipped != "") != test.skipped || len(p.raised) != test.calls || len(p.sent()) != 0 {
 				t.Errorf("%s after %d fences and %d purges, skipped %q, want %s after %d", e.State, len(p.raised), len(p.sent()), e.Skipped, test.state, test.calls)
 			}
-			if slices.Contains(p.raised, "svc/waf.eu-west") == false {
+			if !slices.Contains(p.raised, "svc/waf.eu-west-17") {
 				t.Errorf("raised %q", p.raised)
 			}
 			again := newOutbox(t, openDB(t, path), p)
@@ -77,6 +75,25 @@ func TestFenceItems(t *testing.T) {
 				t.Errorf("read back as %+v, %v", e, ok)
 			}
 		})
+	}
+}
+
+// Fences of one name that are due together, as after a restart, are one call, for the
+// highest of them.
+func TestTheHighestFenceIsRaised(t *testing.T) {
+	p := &fencer{script: &script{name: "own", caps: testCaps()}}
+	o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), p)
+	newer := fenceItem("waf.eu-west")
+	newer.Epoch = 18
+	ids := submit(t, o, newer, fenceItem("waf.eu-west"))
+	stop := run(t, o)
+	entries, err := o.Wait(t.Context(), ids...)
+	stop()
+	if err != nil || entries[0].State != StateAccepted || entries[1].State != StateAccepted {
+		t.Errorf("%s, %v", states(entries), err)
+	}
+	if want := []string{"svc/waf.eu-west-18"}; !slices.Equal(p.raised, want) {
+		t.Errorf("raised %q, want %q", p.raised, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -216,8 +217,9 @@ func (o *Outbox) attempt(ctx context.Context, batch []Entry) error {
 	purger := o.purgers[item.Provider]
 	var receipt Receipt
 	var failure error
-	if item.Selector.Kind == Fence {
-		receipt, failure = raise(ctx, purger, item)
+	if item.Selector.Kind == Fence { // the highest of one name stands for those below it
+		highest := slices.MaxFunc(sent, func(a, b Entry) int { return cmp.Compare(a.Item.Epoch, b.Item.Epoch) })
+		receipt, failure = raise(ctx, purger, highest.Item)
 	} else {
 		receipt, failure = purger.Purge(ctx, Request{
 			Scope: item.Scope, Selectors: selectors, Soft: item.Soft, ID: intention(sent),
