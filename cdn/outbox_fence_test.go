@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -14,10 +15,14 @@ import (
 type fencer struct {
 	*script
 	errs   []error
-	raised []string
+	spread time.Duration
+	raised []string // guarded by mu
 }
 
 func (f *fencer) Fence(_ context.Context, scope, name string, epoch uint64) error {
+	defer time.Sleep(f.spread)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.raised = append(f.raised, fmt.Sprintf("%s/%s-%d", scope, name, epoch))
 	if len(f.errs) == 0 {
 		return nil
@@ -95,6 +100,26 @@ func TestTheHighestFenceIsRaised(t *testing.T) {
 	if want := []string{"svc/waf.eu-west-18"}; !slices.Equal(p.raised, want) {
 		t.Errorf("raised %q, want %q", p.raised, want)
 	}
+}
+
+// A fence that spreads holds up neither the others of its scope nor its purges: the time
+// that a plan foresees for the fences of a region is that of one.
+func TestFencesSpreadTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fencer{script: &script{name: "own", caps: testCaps()}, spread: 30 * time.Second}
+		o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), p)
+		stop := run(t, o)
+		begin := time.Now()
+		fences := submit(t, o, fenceItem("waf.ap"), fenceItem("waf.eu"), fenceItem("waf.us"))
+		synctest.Wait()
+		if _, err := o.Wait(t.Context(), submit(t, o, keyItem("flags"))...); err != nil || time.Since(begin) != 0 {
+			t.Errorf("a purge beside fences took %s: %v", time.Since(begin), err)
+		}
+		if _, err := o.Wait(t.Context(), fences...); err != nil || time.Since(begin) != p.spread {
+			t.Errorf("three fences took %s: %v", time.Since(begin), err)
+		}
+		stop()
+	})
 }
 
 // Nobody raises a fence by writing it into a rule, a request or an item of a provider that
