@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/ebbgate/ebbgate/cdn"
 )
 
 // before is the inverse of everything ever done to a target. It is on disk before the
@@ -41,8 +43,28 @@ func readBefore(dir, target string) (*before, error) {
 	return b, nil
 }
 
+// spare refuses changes that destroy what cannot be recorded.
+func (k *Keeper) spare(have State, changes []Change) error {
+	for _, c := range changes {
+		if !have.Lossy[c.Key] {
+			continue
+		}
+		if k.before != nil {
+			if _, known := k.before.Items[c.Key]; known {
+				continue
+			}
+		}
+		return &Error{Op: "stage", Target: k.target.Name(), Err: &cdn.Error{Class: cdn.Refused,
+			Message: fmt.Sprintf("key %.100q holds no text, and could not be put back", c.Key)}}
+	}
+	return nil
+}
+
 // record notes what the changes are about to destroy, unless it is known already.
 func (k *Keeper) record(have State, changes []Change) error {
+	if err := k.spare(have, changes); err != nil {
+		return err
+	}
 	b := &before{Target: k.target.Name(), Release: have.Release, Items: map[string]*string{}, Moving: true}
 	news := true
 	if old := k.before; old != nil {

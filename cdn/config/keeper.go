@@ -168,6 +168,9 @@ func (k *Keeper) Validate(ctx context.Context, r Release) error {
 		if difference(k.target, have, want) == "" {
 			return true, nil
 		}
+		if err := k.spare(have, plan(k.target, have, want)); err != nil {
+			return false, err
+		}
 		_, err = k.target.Stage(ctx, want, g.content)
 		return err == nil, err
 	})

@@ -1,6 +1,7 @@
 package cloudflare
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -91,6 +92,38 @@ func TestNamespaceOfOthers(t *testing.T) {
 	if held := c.Pairs(path); len(held) != 4 || held["session"].Expiration == 0 {
 		t.Errorf("%v", held)
 	}
+	taking := release("2.0", map[string]string{"kv/image": "1"})
+	if err := keeperOf(t, made, true).Validate(t.Context(), taking); err == nil || config.Passing(err) || !strings.Contains(err.Error(), `key "image" holds no text`) {
+		t.Errorf("taken over: %v", err)
+	}
+}
+
+// A key of a release is repaired and given back whatever somebody has put there: what
+// was there before is in the record.
+func TestNoTextInAKeyOfARelease(t *testing.T) {
+	c, a := remote(t)
+	path := configtest.NamespacePath(account, namespace)
+	c.SetPairs(path, map[string]configtest.Pair{"a": {Value: "theirs"}})
+	n, err := NewNamespace(a, account, namespace, 0)
+	k := keeperOf(t, target(t, n, err), false)
+	r := release("1.0", map[string]string{"kv/a": "1"})
+	meddle := func() {
+		c.SetPairs(path, map[string]configtest.Pair{"a": {Value: "\ufffdPNG"}, config.Mark: {Value: "1.0@1"}})
+	}
+	if err := k.Activate(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	meddle()
+	if _, err := k.Confirm(t.Context(), r); !errors.Is(err, config.ErrDiffers) {
+		t.Errorf("confirmed: %v", err)
+	}
+	if err := k.Activate(t.Context(), r); err != nil || c.Pairs(path)["a"].Value != "1" {
+		t.Errorf("repaired to %v: %v", c.Pairs(path), err)
+	}
+	meddle()
+	if err := k.Restore(t.Context()); err != nil || fmt.Sprint(c.Pairs(path)) != "map[a:{theirs <nil> 0}]" {
+		t.Errorf("restored %v: %v", c.Pairs(path), err)
+	}
 }
 
 // HTTP 200 with success:false is a failure, of which the library says nothing.
@@ -132,6 +165,7 @@ func TestLoad(t *testing.T) {
 		{kv, "site/index.html", "", "kv: open kv: file does not exist"},
 		{kv, "kv/" + strings.Repeat("k", 513), "", "the key has 513 bytes, at most 512 are taken"},
 		{kv, "kv/ebbgate-release", "", "the key is kept for the release"},
+		{kv, "kv/a", "a\ufffdb", "kv/a: is not UTF-8 text, and could not be read back"},
 		{ruleset, "other.json", "", "ruleset.json is missing from the release"},
 		{ruleset, RulesetFile, `{"rules": [], "name": "x"}`, `ruleset.json: json: unknown field "name"`},
 		{ruleset, RulesetFile, `{}`, "ruleset.json: rules is missing; an empty list removes all"},
