@@ -68,7 +68,10 @@ func (k *Keeper) step(ctx context.Context, g goal) (bool, error) {
 		return false, err
 	}
 	changes := plan(k.target, have, want)
-	if err := k.record(have, changes); err != nil {
+	if err := k.spare(have, changes); err != nil {
+		return false, err
+	}
+	if err := k.record(have, want); err != nil {
 		return false, err
 	}
 	k.log.Info("changing", "target", k.target.Name(), "release", want.Release, "changes", len(changes), "why", why)

@@ -76,6 +76,10 @@ func TestRuleset(t *testing.T) {
 			{"action": "block", "expression": "ip.src eq 192.0.2.1", "ref": "hand", "enabled": false},
 			{"action": "log", "expression": "true"},
 		}},
+		// The first release asks for less of it than there is.
+		"overlapping": {Description: "one", Rules: []map[string]any{
+			{"action": "block", "expression": "ip.src in $bad", "action_parameters": map[string]any{"response": map[string]any{"status_code": 403, "content": "by hand"}}, "logging": map[string]any{"enabled": true}},
+		}},
 		"empty": {Description: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
