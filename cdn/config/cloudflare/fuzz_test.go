@@ -22,6 +22,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(`{"description": "d", "rules": [{"action": "block", "expression": "true", "enabled": false}]}`)
 	f.Add(`{"rules": []}`)
 	f.Add(`{"compatibility_date": "2026-01-01", "bindings": [{"name": "A"}]}`)
+	f.Add("null")
 	f.Add("\ufffd \u2028 <&>")
 	f.Fuzz(func(t *testing.T, text string) {
 		files := fstest.MapFS{

@@ -181,6 +181,7 @@ func TestLoad(t *testing.T) {
 	}
 	for text, says := range map[string]string{
 		`{`:                    "worker.json: unexpected end of JSON input",
+		`null`:                 "worker.json: is not an object",
 		`{"annotations": {}}`:  "worker.json: annotations: is set by the release",
 		`{"main_module": "x"}`: "worker.json: main_module: is set by the release",
 	} {

@@ -104,6 +104,9 @@ func (w *Worker) Load(files fs.FS) (config.Content, error) {
 	if err := json.Unmarshal(data, &metadata); err != nil {
 		return c, fmt.Errorf("%s: %w", workerMetadata, err)
 	}
+	if metadata == nil {
+		return c, fmt.Errorf("%s: is not an object", workerMetadata)
+	}
 	for _, field := range []string{"annotations", "main_module", "body_part"} {
 		if _, there := metadata[field]; there {
 			return c, fmt.Errorf("%s: %s: is set by the release", workerMetadata, field)

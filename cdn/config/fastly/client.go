@@ -161,5 +161,8 @@ func readJSON(files fs.FS, name string, into any) error {
 	if d.More() {
 		return fmt.Errorf("%s: holds more than one JSON value", name)
 	}
+	if strings.TrimSpace(string(data)) == "null" { // which decodes into nothing without an error
+		return fmt.Errorf("%s: is null", name)
+	}
 	return nil
 }

@@ -179,6 +179,7 @@ func TestLoad(t *testing.T) {
 		{store, ConfigStoreFile, fmt.Sprintf(`{%q: ""}`, strings.Repeat("x", 256)), "has 256 characters, at most 255 are taken"},
 		{acl, ACLFile, `[{"ip": "192.0.2.1"}, {"ip": "192.0.2.1/32"}]`, "acl.json: [1]: ip: 192.0.2.1/32 is there twice"},
 		{acl, ACLFile, `[{"ip": "192.0.2.53"}]`, "acl.json: [0]: ip: 192.0.2.53 is kept for the release"},
+		{acl, ACLFile, " null\n", "acl.json: is null"},
 		{acl, ACLFile, `[{"address": "192.0.2.1"}]`, `acl.json: json: unknown field "address"`},
 		{vcl, "README", "", "the release holds neither vcl/*.vcl nor snippets/*.vcl"},
 		{vcl, "vcl/lib.vcl", "", "vcl/main.vcl is missing from the release"},
