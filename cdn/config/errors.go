@@ -34,8 +34,12 @@ func (e *Error) Unwrap() error { return e.Err }
 var ErrTrial = errors.New("the trial failed")
 
 // Passing reports whether err may be gone at another time without anybody doing
-// anything: it says nothing about the release.
+// anything: it says nothing about the release. A version that did not answer in its trial
+// has failed.
 func Passing(err error) bool {
+	if errors.Is(err, ErrTrial) {
+		return false
+	}
 	e, ok := errors.AsType[*cdn.Error](err)
 	if ok {
 		return !e.Class.Terminal()

@@ -272,6 +272,7 @@ func TestRepeats(t *testing.T) {
 		"refused":          {[]error{trouble(cdn.Refused), trouble(cdn.Refused)}, time.Second, "cannot change shelf: trouble [refused]"},
 		"revoked":          {[]error{trouble(cdn.Auth)}, 0, "[auth]"},
 		"the trial failed": {[]error{fmt.Errorf("%w: 500", ErrTrial)}, 0, "the trial failed: 500"},
+		"no answer in it":  {[]error{fmt.Errorf("%w: %w", ErrTrial, context.DeadlineExceeded)}, 0, "the trial failed: context deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -92,24 +92,30 @@ func TestTrial(t *testing.T) {
 		t.Errorf("%s, after %d checks", y.now(), asked)
 	}
 
-	// One that fails its trial never gets all requests, and is not tried again.
-	bad := worker("2.0", "two", func(context.Context, http.Header) error { return errors.New("probe /: answered 500") })
-	before := len(y.Calls())
-	err := y.Activate(t.Context(), bad)
-	if !errors.Is(err, config.ErrTrial) || config.Passing(err) || !strings.Contains(err.Error(), "with 10% of the requests: probe /: answered 500") {
-		t.Errorf("a bad version: %v", err)
-	}
-	if y.now() != "one 90, two 10" {
-		t.Errorf("after a failed trial: %s", y.now())
-	}
-	deployed := 0
-	for _, call := range y.Calls()[before:] {
-		if strings.HasPrefix(call, "POST ") && strings.HasSuffix(call, "/deployments") {
-			deployed++
+	// One that fails its trial never gets all requests, and is not tried again, whether it
+	// answers or not.
+	for says, failure := range map[string]error{
+		"probe /: answered 500": errors.New("probe /: answered 500"),
+		"probe /: no answer":    fmt.Errorf("probe /: no answer: %w", context.DeadlineExceeded),
+	} {
+		bad := worker("2.0", "two", func(context.Context, http.Header) error { return failure })
+		before := len(y.Calls())
+		err := y.Activate(t.Context(), bad)
+		if !errors.Is(err, config.ErrTrial) || config.Passing(err) || !strings.Contains(err.Error(), "with 10% of the requests: "+says) {
+			t.Errorf("a bad version: %v", err)
 		}
-	}
-	if deployed != 1 {
-		t.Errorf("deployed %d times", deployed)
+		if y.now() != "one 90, two 10" {
+			t.Errorf("after a failed trial: %s", y.now())
+		}
+		deployed := 0
+		for _, call := range y.Calls()[before:] {
+			if strings.HasPrefix(call, "POST ") && strings.HasSuffix(call, "/deployments") {
+				deployed++
+			}
+		}
+		if deployed != 1 {
+			t.Errorf("%s: deployed %d times", says, deployed)
+		}
 	}
 
 	// Going back needs no trial, nor does what was there before.
@@ -126,8 +132,8 @@ func TestTrial(t *testing.T) {
 func TestTrialInterrupted(t *testing.T) {
 	y := inUse(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	one := worker("1.0", "one", func(context.Context, http.Header) error { cancel(); return nil })
-	if err := y.Activate(ctx, one); !errors.Is(err, context.Canceled) || y.now() != "1 90, one 10" {
+	one := worker("1.0", "one", func(ctx context.Context, _ http.Header) error { cancel(); return ctx.Err() })
+	if err := y.Activate(ctx, one); !errors.Is(err, context.Canceled) || errors.Is(err, config.ErrTrial) || y.now() != "1 90, one 10" {
 		t.Fatalf("%v, %s", err, y.now())
 	}
 	y.again()
