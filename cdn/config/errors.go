@@ -46,3 +46,16 @@ func Passing(err error) bool {
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
+
+// untouched is a failure of [Keeper.Activate] before anything was sent that may have
+// changed what serves.
+type untouched struct{ error }
+
+func (u untouched) Unwrap() error { return u.error }
+
+// Untouched reports whether a failed activation has changed nothing that serves, nor left
+// one of before unfinished.
+func Untouched(err error) bool {
+	_, ok := errors.AsType[untouched](err)
+	return ok
+}

@@ -178,7 +178,8 @@ func (k *Keeper) Validate(ctx context.Context, r Release) error {
 
 // Activate makes the target hold the release, and returns when that was read back and
 // had its time to spread. It may be repeated, after a crash at any instant too, and
-// going back is activating the older release.
+// going back is activating the older release. [Passing] tells whether a failure is the
+// release's, [Untouched] whether all is as it was.
 func (k *Keeper) Activate(ctx context.Context, r Release) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

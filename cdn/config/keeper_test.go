@@ -299,6 +299,30 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
+// A failure tells whether anything was sent that may have changed what serves.
+func TestUntouched(t *testing.T) {
+	for op, want := range map[string]bool{"read": true, "stage": true, "change": false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShelf(map[string]string{})
+			s.fail = func(failing string) error {
+				if failing == op {
+					return trouble(cdn.Unknown)
+				}
+				return nil
+			}
+			k := keep(t, s, KeeperConfig{})
+			r := release("r1", map[string]string{"a": "1"})
+			if err := k.Activate(t.Context(), r); err == nil || !Passing(err) || Untouched(err) != want {
+				t.Errorf("%s fails: %v, untouched is %v", op, err, Untouched(err))
+			}
+			s.fail = func(string) error { return trouble(cdn.Unknown) }
+			if err := k.Activate(t.Context(), r); err == nil || Untouched(err) != want {
+				t.Errorf("then no answer at all: %v, untouched is %v", err, Untouched(err))
+			}
+		})
+	}
+}
+
 // A provider that says ok and does not do it is not believed, however often.
 func TestNeverShows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,12 +15,13 @@ const (
 )
 
 // reach brings the target to the goal: read, plan, record, write, until what is read
-// is what is wanted. Then it waits until that is everywhere.
+// is what is wanted. Then it waits until that is everywhere. An error before the first
+// write is [Untouched].
 func (k *Keeper) reach(ctx context.Context, g goal) error {
 	k.proof = proof{}
-	refused := false
+	refused, touched := false, k.before != nil && k.before.Moving
 	err := k.retry(ctx, k.timeout+k.target.Limits().Hold, func(ctx context.Context) (bool, error) {
-		done, err := k.step(ctx, g)
+		done, err := k.step(ctx, g, &touched)
 		// Somebody else may have changed what the plan was made for, which looks like a bad
 		// call. The next plan knows; if that is refused too, it is us.
 		if !refused && stale(err) {
@@ -28,6 +29,9 @@ func (k *Keeper) reach(ctx context.Context, g goal) error {
 		}
 		return done, err
 	})
+	if err != nil && !touched {
+		return untouched{err}
+	}
 	if err != nil || k.before == nil || !k.before.Moving {
 		return err
 	}
@@ -53,8 +57,9 @@ func stale(err error) bool {
 	return ok && e.Op == "change" && (e.Err.Class == cdn.Refused || e.Err.Class == cdn.NotFound) && !errors.Is(err, ErrTrial)
 }
 
-// step makes one round, and reports whether there was nothing to do.
-func (k *Keeper) step(ctx context.Context, g goal) (bool, error) {
+// step makes one round, and reports whether there was nothing to do. It sets touched
+// before it writes.
+func (k *Keeper) step(ctx context.Context, g goal, touched *bool) (bool, error) {
 	have, err := k.target.Read(ctx, g.keys)
 	if err != nil {
 		return false, err
@@ -75,6 +80,7 @@ func (k *Keeper) step(ctx context.Context, g goal) (bool, error) {
 		return false, err
 	}
 	k.log.Info("changing", "target", k.target.Name(), "release", want.Release, "changes", len(changes), "why", why)
+	*touched = true
 	parts := batches(k.target.Limits(), changes)
 	for i, part := range parts {
 		b := Batch{Changes: part, Last: i == len(parts)-1, Have: have, Want: want, Content: g.content, Check: g.check}

@@ -80,8 +80,14 @@ func (p passing) Is(target error) bool { return target == wire.ErrDisconnected }
 // Arm has nothing to add: what can be staged has been staged to be validated.
 func (d *driver) Arm(context.Context, dataplane.Release) error { return nil }
 
+// Activate may be tried again, too, if the provider did not answer before anything was
+// changed there.
 func (d *driver) Activate(ctx context.Context, r dataplane.Release) error {
-	return d.Keeper.Activate(ctx, d.release(r))
+	err := d.Keeper.Activate(ctx, d.release(r))
+	if err != nil && config.Passing(err) && config.Untouched(err) {
+		return passing{err}
+	}
+	return err
 }
 
 func (d *driver) Confirm(ctx context.Context, r dataplane.Release) (string, error) {
