@@ -186,10 +186,11 @@ func (p *Purger) purgeURL(ctx context.Context, r cdn.Request) (map[cdn.Selector]
 	if !strings.Contains(path, "/") {
 		path += "/"
 	}
-	req, err := p.client.RawRequest(ctx, http.MethodPost, "purge/"+path, api.CreateRequestOptions())
+	req, err := p.client.RawRequest(ctx, http.MethodPost, "purge/", api.CreateRequestOptions())
 	if err != nil {
 		return nil, err
 	}
+	apihttp.Verbatim(req, req.URL.EscapedPath()+path)
 	req.URL.RawQuery = query
 	if r.Soft {
 		req.Header.Set("Fastly-Soft-Purge", "1")

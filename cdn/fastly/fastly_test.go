@@ -76,6 +76,7 @@ func TestURLKeepsItsQuery(t *testing.T) {
 	for _, want := range []string{
 		"https://www.example.com/a?tag=2&tag=1&a=%20x",
 		"https://www.example.com/a%2Fb",
+		"https://www.example.com//a|^{}<>`[1]?x=|",
 		"https://www.example.com/",
 	} {
 		s := cdn.Selector{Kind: cdn.URL, Value: want}
