@@ -51,7 +51,8 @@ back. settle is how long a change takes to reach every place (30s, 20s of a serv
 a namespace), timeout how long a change is tried (3m), url where the bundle's probes go
 (default: they are not sent), max_items another limit than usual. With
 trial: {percent: 10, for: 1m} a new version of a Worker first gets a share of the requests
-and must pass the probes. A plan's deadline has to leave time for settle and trial.`,
+and must pass the probes, for 10m at most, because an abort waits for the trial to end. A
+plan's deadline has to leave time for settle and trial.`,
 	}
 	cmd.PersistentFlags().StringVarP(&path, "config", "c", "provider-agent.yaml", "configuration file")
 	cmd.AddCommand(

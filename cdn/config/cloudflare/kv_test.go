@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/config"
@@ -195,15 +196,16 @@ func TestLoad(t *testing.T) {
 func TestNew(t *testing.T) {
 	ok := Account{Token: "t"}
 	for says, err := range map[string]error{
-		"account: \"x\" is not 32":  second(NewNamespace(ok, "x", namespace, 0)),
-		"namespace: \"\" is not 32": second(NewNamespace(ok, account, "", 0)),
-		"zone: \"../user\" is not":  second(NewRuleset(ok, "../user", phase)),
-		"phase: \"x\" is unknown":   second(NewRuleset(ok, zone, "x")),
-		"script: \"a/b\" is not":    second(NewWorker(ok, account, "a/b", Trial{})),
-		"trial: 100% for 1ns is":    second(NewWorker(ok, account, script, Trial{Percent: 100, For: 1})),
-		"token is empty":            second(NewWorker(Account{}, account, script, Trial{})),
-		"endpoint must be":          second(NewRuleset(Account{Token: "t", Endpoint: "ftp://x"}, zone, phase)),
-		"timeout is negative":       second(NewRuleset(Account{Token: "t", Timeout: -1}, zone, phase)),
+		"account: \"x\" is not 32":                                     second(NewNamespace(ok, "x", namespace, 0)),
+		"namespace: \"\" is not 32":                                    second(NewNamespace(ok, account, "", 0)),
+		"zone: \"../user\" is not":                                     second(NewRuleset(ok, "../user", phase)),
+		"phase: \"x\" is unknown":                                      second(NewRuleset(ok, zone, "x")),
+		"script: \"a/b\" is not":                                       second(NewWorker(ok, account, "a/b", Trial{})),
+		"trial: 100% for 1ns is":                                       second(NewWorker(ok, account, script, Trial{Percent: 100, For: 1})),
+		"trial: 1% for 10m0.000000001s is not 0 to 99 for up to 10m0s": second(NewWorker(ok, account, script, Trial{Percent: 1, For: 10*time.Minute + 1})),
+		"token is empty":                                               second(NewWorker(Account{}, account, script, Trial{})),
+		"endpoint must be":                                             second(NewRuleset(Account{Token: "t", Endpoint: "ftp://x"}, zone, phase)),
+		"timeout is negative":                                          second(NewRuleset(Account{Token: "t", Timeout: -1}, zone, phase)),
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)

@@ -38,8 +38,11 @@ const tagPrefix = "ebbgate-"
 // Trial lets a part of the requests reach a new version first.
 type Trial struct {
 	Percent float64       // 0 to 99; 0 is for the checks alone
-	For     time.Duration // how long; 0: there is no trial
+	For     time.Duration // how long, up to 10 minutes; 0: there is no trial
 }
+
+// mostTrial bounds what an order to go back may have to wait for.
+const mostTrial = 10 * time.Minute
 
 // Worker is a script with its deployment. A release becomes a version, uploaded
 // without serving, and then all of the deployment.
@@ -61,8 +64,8 @@ func NewWorker(a Account, account, script string, trial Trial) (*Worker, error) 
 	if !scriptPattern.MatchString(script) {
 		return nil, fmt.Errorf("cloudflare target: script: %q is not a name of a Worker", script)
 	}
-	if trial.Percent < 0 || trial.Percent > 99 || trial.For < 0 || trial.For > time.Hour {
-		return nil, fmt.Errorf("cloudflare target: trial: %v%% for %s is not 0 to 99 for up to an hour", trial.Percent, trial.For)
+	if trial.Percent < 0 || trial.Percent > 99 || trial.For < 0 || trial.For > mostTrial {
+		return nil, fmt.Errorf("cloudflare target: trial: %v%% for %s is not 0 to 99 for up to %s", trial.Percent, trial.For, mostTrial)
 	}
 	c, err := newClient(a, account, "worker "+script)
 	return &Worker{
