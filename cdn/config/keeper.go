@@ -110,9 +110,14 @@ func (k *Keeper) goal(r Release) (goal, error) {
 				ours[key] = ""
 			}
 		}
-		g.keys = slices.Sorted(maps.Keys(ours))
+		g.keys = keysOf(ours)
 	}
 	return g, nil
+}
+
+// keysOf is never nil, which would mean all keys to Target.Read.
+func keysOf[V any](items map[string]V) []string {
+	return append([]string{}, slices.Sorted(maps.Keys(items))...)
 }
 
 // merge returns what is to be there: what the release wants, and with Keep what it
@@ -229,7 +234,7 @@ func (k *Keeper) Restore(ctx context.Context) error {
 		},
 	}
 	if k.keep {
-		g.keys = slices.Sorted(maps.Keys(b.Items))
+		g.keys = keysOf(b.Items)
 	}
 	if err := k.reach(ctx, g); err != nil {
 		return err

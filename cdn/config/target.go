@@ -21,8 +21,8 @@ type Target interface {
 	// Load takes from a release's files what the target is to hold, and refuses what the
 	// provider would not take, naming file and rule. It sends nothing.
 	Load(files fs.FS) (Content, error)
-	// Read returns what is there now. With keys the items of those are enough, more do no
-	// harm. A target that holds nothing yet is empty, one that does not exist an error.
+	// Read returns what is there now. With keys, even none of them, the items of those are
+	// enough, more do no harm; nil means all. A target that holds nothing yet is empty, one that does not exist an error.
 	Read(ctx context.Context, keys []string) (State, error)
 	// Same reports whether have, of a Read, is what was asked for with want.
 	Same(key, have, want string) bool

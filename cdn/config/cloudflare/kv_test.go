@@ -62,6 +62,22 @@ func TestLargeNamespace(t *testing.T) {
 	}
 }
 
+// With keep, a release that has changed nothing but the mark is taken back without reading
+// what others hold.
+func TestNothingToPutBack(t *testing.T) {
+	c, a := remote(t)
+	path := configtest.NamespacePath(account, namespace)
+	c.SetPairs(path, map[string]configtest.Pair{"a": {Value: "1"}, "theirs": {Value: "x"}, "more": {Value: "y"}})
+	n, err := NewNamespace(a, account, namespace, 2)
+	k := keeperOf(t, target(t, n, err), true)
+	if err := k.Activate(t.Context(), release("1.0", map[string]string{"kv/a": "1"})); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Restore(t.Context()); err != nil || len(c.Pairs(path)) != 3 {
+		t.Errorf("restored %v: %v", c.Pairs(path), err)
+	}
+}
+
 // A bulk call that succeeds and names keys that failed is a failure of those.
 func TestPartialBulk(t *testing.T) {
 	c, a := remote(t)
