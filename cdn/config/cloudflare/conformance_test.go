@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/config/configtest"
@@ -127,6 +128,12 @@ func TestRuleset(t *testing.T) {
 }
 
 func TestWorker(t *testing.T) {
+	for name, trial := range map[string]Trial{"at once": {}, "after a trial": {Percent: 10, For: 2 * time.Millisecond}} {
+		t.Run(name, func(t *testing.T) { testWorker(t, trial) })
+	}
+}
+
+func testWorker(t *testing.T, trial Trial) {
 	configtest.Run(t, func(t *testing.T) configtest.Place {
 		c, a := remote(t)
 		path := configtest.WorkerPath(account, script)
@@ -140,7 +147,7 @@ func TestWorker(t *testing.T) {
 		})
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
-				w, err := NewWorker(a, account, script, Trial{})
+				w, err := NewWorker(a, account, script, trial)
 				return target(t, w, err)
 			},
 			Remote: &c.Remote,

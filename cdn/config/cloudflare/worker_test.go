@@ -147,6 +147,30 @@ func TestTrialInterrupted(t *testing.T) {
 	}
 }
 
+// A version that came through its trial has not to do so again because of what fails after.
+func TestTrialIsNotRepeated(t *testing.T) {
+	y := inUse(t)
+	asked := 0
+	one := worker("1.0", "one", func(context.Context, http.Header) error {
+		if asked++; asked == 1 { // the last call is the one that gives it all requests
+			y.At(1, configtest.Fault{Status: http.StatusServiceUnavailable})
+		}
+		return nil
+	})
+	if err := y.Activate(t.Context(), one); err != nil || y.now() != "one 100" {
+		t.Fatalf("%v, %s", err, y.now())
+	}
+	trials := 0
+	for _, d := range y.Worker(configtest.WorkerPath(account, script)).Deployments {
+		if len(d.Shares) == 2 {
+			trials++
+		}
+	}
+	if trials != 1 {
+		t.Errorf("%d trials", trials)
+	}
+}
+
 // The same content is one version, whatever the release is called; a rollback deploys
 // it again under its new name.
 func TestOneVersionOfOneContent(t *testing.T) {
