@@ -108,7 +108,7 @@ func TestRuleset(t *testing.T) {
 						}
 						return strings.Join(lines, "\n")
 					},
-					First: map[string]string{RulesetFile: `{"description": "one", "rules": [{"action": "block", "expression": "ip.src in $bad", "action_parameters": {"response": {"status_code": 403}}}]}`},
+					First: map[string]string{RulesetFile: `{"description": " one\n", "rules": [{"action": "block", "expression": "ip.src in $bad", "action_parameters": {"response": {"status_code": 403}}}]}`},
 					Second: map[string]string{RulesetFile: `{"rules": [
 						{"action": "log", "expression": "http.host eq \"a\"", "ref": "log"}, {"action": "block", "expression": "ip.src in $bad", "enabled": false}]}`},
 					Bad: map[string]string{RulesetFile: `{"rules": [{"action": "block", "expression": "a mistake"}]}`}, Why: "20127 rules[0]: 'a mistake' is not a valid expression",

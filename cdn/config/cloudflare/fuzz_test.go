@@ -20,7 +20,7 @@ func FuzzLoad(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(`{"description": "d", "rules": [{"action": "block", "expression": "true", "enabled": false}]}`)
-	f.Add(`{"rules": []}`)
+	f.Add(`{"description": " \n", "rules": []}`)
 	f.Add(`{"compatibility_date": "2026-01-01", "bindings": [{"name": "A"}]}`)
 	f.Add("null")
 	f.Add("\ufffd \u2028 <&>")
@@ -36,6 +36,11 @@ func FuzzLoad(f *testing.F) {
 			for key, value := range c.Items {
 				if !target.Same(key, value, value) {
 					t.Errorf("%q is not the same as itself: %q", key, value)
+				}
+			}
+			if d, ok := c.Items[descriptionKey]; ok {
+				if got, release := unmarked(marked(d, "1.0@1")); got != d || release != "1.0@1" {
+					t.Errorf("description %q is read back as %q of %q", d, got, release)
 				}
 			}
 			if target == kv {

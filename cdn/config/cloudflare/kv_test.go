@@ -185,6 +185,8 @@ func TestLoad(t *testing.T) {
 		{kv, "kv/a", "a\ufffdb", "kv/a: is not UTF-8 text, and could not be read back"},
 		{ruleset, "other.json", "", "ruleset.json is missing from the release"},
 		{ruleset, RulesetFile, `{"rules": [], "name": "x"}`, `ruleset.json: json: unknown field "name"`},
+		{ruleset, RulesetFile, `{"rules": []} {"rules": []}`, "ruleset.json: holds more than one JSON value"},
+		{ruleset, RulesetFile, `{"rules": []}}`, "ruleset.json: holds more than one JSON value"},
 		{ruleset, RulesetFile, `{}`, "ruleset.json: rules is missing; an empty list removes all"},
 		{ruleset, RulesetFile, `{"rules": [{"action": "block"}]}`, "ruleset.json: rules[0].expression: is missing"},
 		{ruleset, RulesetFile, `{"rules": [{"action": "block", "expression": "true", "id": "x"}]}`, "ruleset.json: rules[0].id: is set by Cloudflare"},

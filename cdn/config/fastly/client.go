@@ -28,6 +28,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"regexp"
@@ -158,7 +159,7 @@ func readJSON(files fs.FS, name string, into any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("%s: holds more than one JSON value", name)
 	}
 	if strings.TrimSpace(string(data)) == "null" { // which decodes into nothing without an error

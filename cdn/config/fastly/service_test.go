@@ -171,6 +171,7 @@ func TestLoad(t *testing.T) {
 		{dictionary, DictionaryFile, `{"a": 1}`, `dictionary.json: key "a": the value is not a string`},
 		{dictionary, DictionaryFile, `{"a": "1"`, "dictionary.json: unexpected EOF"},
 		{dictionary, DictionaryFile, `{"a": "1"} {}`, "dictionary.json: holds more than one JSON value"},
+		{dictionary, DictionaryFile, `{"a": "1"}}`, "dictionary.json: holds more than one JSON value"},
 		{dictionary, DictionaryFile, `{"": "1"}`, "dictionary.json: a key is empty"},
 		{dictionary, DictionaryFile, fmt.Sprintf(`{%q: ""}`, long), "has 300 characters, at most 256 are taken"},
 		{dictionary, DictionaryFile, fmt.Sprintf(`{"a": %q}`, strings.Repeat("x", 8001)), `key "a": the value has 8001 characters, at most 8000 are taken`},
