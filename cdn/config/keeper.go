@@ -166,9 +166,10 @@ func (k *Keeper) Validate(ctx context.Context, r Release) error {
 			return false, err
 		}
 		want := g.want(have)
-		if most := k.target.Limits().Items; most > 0 && len(want.Items)+1 > most {
+		all := len(want.Items) + have.Hidden + 1
+		if most := k.target.Limits().Items; most > 0 && all > most {
 			return false, &Error{Op: "stage", Target: k.target.Name(), Err: &cdn.Error{Class: cdn.Refused,
-				Message: fmt.Sprintf("it would hold %d items with the mark and what is kept, at most %d fit", len(want.Items)+1, most)}}
+				Message: fmt.Sprintf("it would hold %d items with the mark and what is kept, at most %d fit", all, most)}}
 		}
 		if difference(k.target, have, want) == "" {
 			return true, nil

@@ -142,6 +142,11 @@ func TestPlanWithinTheLimit(t *testing.T) {
 			t.Errorf("with %d items at most: %v", most, got)
 		}
 	}
+	s := newShelf(nil)
+	s.limits.Items, have.Hidden = 4, 1
+	if got := plan(s, have, want); got[0].Key != "a" {
+		t.Errorf("beside one that is hidden: %v", got)
+	}
 }
 
 func TestTooManyItems(t *testing.T) {

@@ -53,6 +53,7 @@ type State struct {
 	Release string            // what the mark says; "": there is none
 	Version string            // the provider's name of it, where it keeps versions
 	Items   map[string]string // key → value, in a form of the target's own
+	Hidden  int               // items that are no release's, not in Items, and count to Limits.Items
 	Lossy   map[string]bool   // key → its value is no text, so that writing it would not put it back
 }
 

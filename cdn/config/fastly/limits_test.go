@@ -56,6 +56,22 @@ func TestLargeDictionary(t *testing.T) {
 	}
 }
 
+// The controller's fences in the same dictionary take room, too.
+func TestFencesCount(t *testing.T) {
+	f, account := remote(t)
+	f.SetItems(configtest.DictionaryPath(service, thing), 5, map[string]string{"mingen-eu": "1", "mingen-us": "1"})
+	d, err := NewDictionary(account, service, thing, 5)
+	k, err := config.NewKeeper(config.KeeperConfig{Target: target(t, d, err), Dir: t.TempDir(), Settle: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	activate(t, k, release("1.0", map[string]string{DictionaryFile: `{"a": "1", "b": "1"}`}))
+	err = k.Validate(t.Context(), release("2.0", map[string]string{DictionaryFile: `{"a": "1", "b": "1", "c": "1"}`}))
+	if err == nil || config.Passing(err) || !strings.Contains(err.Error(), "it would hold 6 items with the mark and what is kept, at most 5 fit") {
+		t.Error(err)
+	}
+}
+
 // A write-only dictionary shows no values: it is refused before anything is sent.
 func TestWriteOnlyDictionary(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
