@@ -90,8 +90,14 @@ func (c client) Name() string { return c.name }
 // call makes one call and decodes its result into result, which may be nil. What the
 // library makes of the answer does not count.
 func (c client) call(ctx context.Context, op string, result any, do func(ctx context.Context) error) error {
+	_, err := c.page(ctx, op, result, do)
+	return err
+}
+
+// page is call, and returns where the next page begins, "" after the last.
+func (c client) page(ctx context.Context, op string, result any, do func(ctx context.Context) error) (cursor string, err error) {
 	ctx, answer := apihttp.WithAnswer(ctx)
-	err := do(ctx)
+	err = do(ctx)
 	var e envelope
 	said := apihttp.Said{}
 	if answer.Status != 0 {
@@ -99,7 +105,7 @@ func (c client) call(ctx context.Context, op string, result any, do func(ctx con
 			said.Message = "the answer is not the JSON it should be"
 		} else if answer.Status/100 == 2 && e.Success {
 			if result == nil || json.Unmarshal(e.Result, result) == nil {
-				return nil
+				return e.ResultInfo.Cursor, nil
 			}
 			said.Message = "the answer has a result of another kind"
 		} else {
@@ -112,7 +118,7 @@ func (c client) call(ctx context.Context, op string, result any, do func(ctx con
 	if failed.Err == nil {
 		failed.Err = e.code()
 	}
-	return &config.Error{Op: op, Target: c.name, Err: failed}
+	return "", &config.Error{Op: op, Target: c.name, Err: failed}
 }
 
 // refused is a failure that repeating does not mend.
@@ -129,7 +135,10 @@ type envelope struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	} `json:"errors"`
-	Result json.RawMessage `json:"result"`
+	Result     json.RawMessage `json:"result"`
+	ResultInfo struct {
+		Cursor string `json:"cursor"`
+	} `json:"result_info"` // of a list
 }
 
 // code is a number of Cloudflare's own, for errors.Is.

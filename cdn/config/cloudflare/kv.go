@@ -146,11 +146,8 @@ func (n *Namespace) list(ctx context.Context) (names []string, err error) {
 		var keys []struct {
 			Name string `json:"name"`
 		}
-		err := n.call(ctx, "read", &keys, func(ctx context.Context) error {
-			page, err := n.service.Keys.List(ctx, n.namespace, p)
-			if page != nil {
-				cursor = page.ResultInfo.Cursor
-			}
+		cursor, err = n.page(ctx, "read", &keys, func(ctx context.Context) error {
+			_, err := n.service.Keys.List(ctx, n.namespace, p)
 			return err
 		})
 		if err != nil {

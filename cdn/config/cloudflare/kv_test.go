@@ -62,6 +62,31 @@ func TestLargeNamespace(t *testing.T) {
 	}
 }
 
+// plain says of JSON that it is text, which the library does not decode.
+type plain struct{ http.ResponseWriter }
+
+func (p plain) WriteHeader(status int) {
+	p.Header().Set("Content-Type", "text/plain")
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// A list goes on where its page says so, whatever the library makes of that page.
+func TestListThatTheLibraryDoesNotRead(t *testing.T) {
+	c := configtest.NewCloudflare(configtest.Token)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.ServeHTTP(plain{w}, r) }))
+	defer server.Close()
+	held := map[string]configtest.Pair{}
+	for i := range 2350 {
+		held[fmt.Sprint(i)] = configtest.Pair{Value: "x"}
+	}
+	c.SetPairs(configtest.NamespacePath(account, namespace), held)
+	n, err := NewNamespace(Account{Token: configtest.Token, Endpoint: server.URL + "/client/v4"}, account, namespace, 0)
+	s, err := target(t, n, err).Read(t.Context(), nil)
+	if err != nil || len(s.Items) != len(held) {
+		t.Errorf("%d items: %v", len(s.Items), err)
+	}
+}
+
 // With keep, a release that has changed nothing but the mark is taken back without reading
 // what others hold.
 func TestNothingToPutBack(t *testing.T) {
