@@ -23,7 +23,7 @@ type KeeperConfig struct {
 	// name is deleted.
 	Keep    bool
 	Settle  time.Duration // default Limits.Settle
-	Timeout time.Duration // of one change with its repetitions, without Settle and Limits.Hold; default 3m
+	Timeout time.Duration // of one validation, or one change with its repetitions, without Settle and Limits.Hold; default 3m
 	Backoff time.Duration // before the second attempt, doubling up to 30s; default 1s
 	// Every is the least time between two full readings of a target that Confirm found
 	// well. Default 10s.
@@ -160,7 +160,7 @@ func (k *Keeper) Validate(ctx context.Context, r Release) error {
 	if err != nil {
 		return err
 	}
-	return k.retry(ctx, min(k.timeout, validateTime), func(ctx context.Context) (bool, error) {
+	return k.retry(ctx, k.timeout, min(k.timeout, validateTime), func(ctx context.Context) (bool, error) {
 		have, err := k.target.Read(ctx, g.keys)
 		if err != nil {
 			return false, err

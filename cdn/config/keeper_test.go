@@ -328,6 +328,40 @@ func TestUntouched(t *testing.T) {
 	}
 }
 
+// slow takes its time to be read.
+type slow struct {
+	*shelf
+	takes time.Duration
+}
+
+func (s *slow) Read(ctx context.Context, keys []string) (State, error) {
+	if !sleep(ctx, s.takes) {
+		return State{}, ctx.Err()
+	}
+	return s.shelf.Read(ctx, keys)
+}
+
+// A large target is validated however long it takes to read, within the timeout; a
+// provider that does not answer is reported sooner.
+func TestValidateTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{newShelf(map[string]string{}), 2 * time.Minute}
+		r := release("r1", map[string]string{"a": "1"})
+		if err := keep(t, s, KeeperConfig{}).Validate(t.Context(), r); err != nil {
+			t.Error(err)
+		}
+		if err := keep(t, s, KeeperConfig{Timeout: time.Minute}).Validate(t.Context(), r); err == nil || !strings.HasPrefix(err.Error(), "given up within 1m0s: ") {
+			t.Errorf("longer than the timeout: %v", err)
+		}
+		s.takes, s.fail = time.Second, func(string) error { return trouble(cdn.Unknown) }
+		begin := time.Now()
+		err := keep(t, s, KeeperConfig{}).Validate(t.Context(), r)
+		if err == nil || !strings.HasPrefix(err.Error(), "given up within 30s: ") || time.Since(begin) > 30*time.Second {
+			t.Errorf("no answer: %v after %s", err, time.Since(begin))
+		}
+	})
+}
+
 // A provider that says ok and does not do it is not believed, however often.
 func TestNeverShows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	validateTime = 30 * time.Second // a validation that gets no answer
+	validateTime = 30 * time.Second // until a validation that gets no answer is not repeated
 	mostBackoff  = 30 * time.Second
 )
 
@@ -20,7 +20,8 @@ const (
 func (k *Keeper) reach(ctx context.Context, g goal) error {
 	k.proof = proof{}
 	refused, touched := false, k.before != nil && k.before.Moving
-	err := k.retry(ctx, k.timeout+k.target.Limits().Hold, func(ctx context.Context) (bool, error) {
+	limit := k.timeout + k.target.Limits().Hold
+	err := k.retry(ctx, limit, limit, func(ctx context.Context) (bool, error) {
 		done, err := k.step(ctx, g, &touched)
 		// Somebody else may have changed what the plan was made for, which looks like a bad
 		// call. The next plan knows; if that is refused too, it is us.
@@ -92,10 +93,12 @@ func (k *Keeper) step(ctx context.Context, g goal, touched *bool) (bool, error) 
 }
 
 // retry repeats try until it is done, fails for good, or the limit is over. The limit
-// bounds the calls, each of which has a timeout of its own as well.
-func (k *Keeper) retry(ctx context.Context, limit time.Duration, try func(context.Context) (done bool, err error)) error {
+// bounds the calls, each of which has a timeout of its own as well. After repeat no other
+// try begins.
+func (k *Keeper) retry(ctx context.Context, limit, repeat time.Duration, try func(context.Context) (done bool, err error)) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	end := time.Now().Add(repeat)
 	wait, wrote := k.backoff, false
 	var last error
 	for {
@@ -103,12 +106,12 @@ func (k *Keeper) retry(ctx context.Context, limit time.Duration, try func(contex
 		if done {
 			return nil
 		}
-		repeat, ok := errors.AsType[again](err)
-		if wrote = ok && repeat.written && !wrote; wrote {
+		anew, ok := errors.AsType[again](err)
+		if wrote = ok && anew.written && !wrote; wrote {
 			continue
 		}
 		if ok {
-			err = repeat.error
+			err = anew.error
 		} else if !Passing(err) {
 			return err
 		}
@@ -119,9 +122,12 @@ func (k *Keeper) retry(ctx context.Context, limit time.Duration, try func(contex
 		if e, ok := errors.AsType[*cdn.Error](err); ok {
 			pause = max(pause, e.RetryAfter)
 		}
-		if end, _ := limited.Deadline(); time.Until(end) < pause || !sleep(limited, pause) {
+		if time.Until(end) < pause || !sleep(limited, pause) {
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if limited.Err() == nil {
+				limit = repeat
 			}
 			return fmt.Errorf("given up within %s: %w", limit, last)
 		}

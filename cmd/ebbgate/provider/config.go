@@ -48,7 +48,7 @@ type Target struct {
 
 	Keep    bool          `yaml:"keep"`    // leave alone what no release names; default: delete it
 	Settle  wire.Duration `yaml:"settle"`  // until a change is everywhere; default: by the provider's documentation
-	Timeout wire.Duration `yaml:"timeout"` // of one change with all repetitions; default 3m
+	Timeout wire.Duration `yaml:"timeout"` // of one validation, or one change with all repetitions; default 3m; of a look, if more than 1m
 	// URL is where the bundle's probes go, http(s)://host. Default: they are not sent, since
 	// a target itself answers nothing.
 	URL    string      `yaml:"url"`

@@ -32,7 +32,7 @@ func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := Read(write(t, dir, "provider-agent.yaml", enrolled+`
 targets:
-  waf: {kind: fastly-dictionary, token_file: secret/token, service: S1, dictionary: D1, keep: true, url: "https://www.example.com", limits: {files: 3}}
+  waf: {kind: fastly-dictionary, token_file: secret/token, service: S1, dictionary: D1, keep: true, timeout: 5m, url: "https://www.example.com", limits: {files: 3}}
   router: {kind: cloudflare-worker, token_file: /t, account: 0123456789abcdef0123456789abcdef, script: router, trial: {percent: 10, for: 1m}}
 `))
 	if err != nil {
@@ -58,7 +58,7 @@ targets:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if traits := d.Traits(); traits.String() != "fastly-dictionary" || traits.Arms || traits.Look != lookTime {
+	if traits := d.Traits(); traits.String() != "fastly-dictionary" || traits.Arms || traits.Look != 5*time.Minute {
 		t.Errorf("%+v", traits)
 	}
 }

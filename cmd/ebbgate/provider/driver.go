@@ -13,7 +13,8 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// lookTime is how long reading a target back may take: 50 pages of a large one.
+// lookTime is how long reading a target back may take, 50 pages of a large one, unless the
+// timeout of the target is longer.
 const lookTime = time.Minute
 
 // every is config.KeeperConfig.Every; tests do not wait for it.
@@ -46,7 +47,8 @@ func (t Target) open(cfg dataplane.Config) (dataplane.Driver, error) {
 		return fail(err)
 	}
 	return &driver{keeper, dataplane.Traits{
-		Name: t.Kind, DropFree: true, Arms: target.Limits().Stages, URL: cfg.URL, Look: lookTime,
+		Name: t.Kind, DropFree: true, Arms: target.Limits().Stages, URL: cfg.URL,
+		Look: max(lookTime, t.Timeout.Std()),
 	}}, nil
 }
 
