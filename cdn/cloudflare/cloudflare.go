@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -121,8 +120,8 @@ func New(c Config) (*Purger, error) {
 	if err := apihttp.ValidToken(c.Token); err != nil {
 		return nil, fmt.Errorf("cloudflare config: %w", err)
 	}
-	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("cloudflare config: endpoint must be an http or https URL")
+	if err := apihttp.Endpoint(c.Endpoint); err != nil {
+		return nil, fmt.Errorf("cloudflare config: endpoint %w", err)
 	}
 	if c.Timeout < 0 {
 		return nil, errors.New("cloudflare config: timeout is negative")

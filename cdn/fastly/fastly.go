@@ -25,7 +25,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -95,8 +94,8 @@ func New(c Config) (*Purger, error) {
 			return nil, errors.New("fastly config: fences has an empty service or dictionary id")
 		}
 	}
-	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("fastly config: endpoint must be an http or https URL")
+	if err := apihttp.Endpoint(c.Endpoint); err != nil {
+		return nil, fmt.Errorf("fastly config: endpoint %w", err)
 	}
 	if c.Timeout < 0 || c.Spread < 0 {
 		return nil, errors.New("fastly config: timeout or spread is negative")
@@ -181,16 +180,13 @@ func (p *Purger) purgeKeys(ctx context.Context, r cdn.Request) (map[cdn.Selector
 // purgeURL does not use Client.Purge, which rewrites the query.
 func (p *Purger) purgeURL(ctx context.Context, r cdn.Request) (map[cdn.Selector]string, error) {
 	s := r.Selectors[0]
-	_, target, _ := strings.Cut(s.Value, "://")
-	path, query, _ := strings.Cut(target, "?")
-	if !strings.Contains(path, "/") {
-		path += "/"
-	}
+	host, path := s.HostPath()
+	path, query, _ := strings.Cut(path, "?")
 	req, err := p.client.RawRequest(ctx, http.MethodPost, "purge/", api.CreateRequestOptions())
 	if err != nil {
 		return nil, err
 	}
-	apihttp.Verbatim(req, req.URL.EscapedPath()+path)
+	apihttp.Verbatim(req, req.URL.EscapedPath()+host+path)
 	req.URL.RawQuery = query
 	if r.Soft {
 		req.Header.Set("Fastly-Soft-Purge", "1")

@@ -191,15 +191,7 @@ func (p *Purger) request(ctx context.Context, base string, selectors []cdn.Selec
 	path, host, header := "", "", http.Header{}
 	switch s.Kind {
 	case cdn.URL:
-		u, err := url.Parse(s.Value)
-		if err != nil {
-			return nil, err
-		}
-		host = u.Host
-		_, rest, _ := strings.Cut(s.Value, "://")
-		if path = strings.TrimPrefix(rest, host); !strings.HasPrefix(path, "/") {
-			path = "/" + path
-		}
+		host, path = s.HostPath()
 	case cdn.Key:
 		path = p.config.KeyPath
 		keys := make([]string, len(selectors))

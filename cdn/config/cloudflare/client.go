@@ -22,7 +22,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -62,8 +61,8 @@ func newClient(a Account, scope, name string) (client, error) {
 	if err := apihttp.ValidToken(a.Token); err != nil {
 		return client{}, fmt.Errorf("cloudflare target: %w", err)
 	}
-	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return client{}, errors.New("cloudflare target: endpoint must be an http or https URL without user")
+	if err := apihttp.Endpoint(a.Endpoint); err != nil {
+		return client{}, fmt.Errorf("cloudflare target: endpoint %w", err)
 	}
 	if a.Timeout < 0 {
 		return client{}, errors.New("cloudflare target: timeout is negative")

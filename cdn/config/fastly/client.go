@@ -30,7 +30,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -70,8 +69,8 @@ func newClient(a Account, scope, name string) (client, error) {
 	if err := apihttp.ValidToken(a.Token); err != nil {
 		return client{}, fmt.Errorf("fastly target: %w", err)
 	}
-	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return client{}, errors.New("fastly target: endpoint must be an http or https URL without user")
+	if err := apihttp.Endpoint(a.Endpoint); err != nil {
+		return client{}, fmt.Errorf("fastly target: endpoint %w", err)
 	}
 	if a.Timeout < 0 {
 		return client{}, errors.New("fastly target: timeout is negative")

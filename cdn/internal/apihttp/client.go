@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -77,6 +78,16 @@ func (k keeper) RoundTrip(req *http.Request) (*http.Response, error) {
 		*answer = Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	}
 	return resp, nil
+}
+
+// Endpoint reports an address that calls cannot be made to, or that holds a secret of its
+// own. The error does not repeat it.
+func Endpoint(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("must be an http or https URL without user, query and fragment")
+	}
+	return nil
 }
 
 // Verbatim makes req ask for path as it is written. net/http escapes some characters anew,
