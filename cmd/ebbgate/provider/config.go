@@ -107,12 +107,7 @@ func (t Target) cloudflare(token string) cloudflare.Account {
 // token.
 func Read(path string) (agent.Config, error) {
 	var f file
-	in, err := os.Open(path)
-	if err != nil {
-		return f.Config, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, 1<<20))
+	data, err := readFile(path)
 	if err != nil {
 		return f.Config, fmt.Errorf("cannot read the configuration: %w", err)
 	}
@@ -149,6 +144,22 @@ func Read(path string) (agent.Config, error) {
 		f.Apps[app] = dataplane.Config{URL: t.URL, Limits: t.Limits, Open: t.open}
 	}
 	return f.Config, nil
+}
+
+// maxFile bounds the configuration and a token.
+const maxFile = 1 << 20
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s: is larger than %d bytes", path, maxFile)
+	}
+	return data, err
 }
 
 // check refuses fields that are missing or mean nothing for the kind.

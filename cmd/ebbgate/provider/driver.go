@@ -31,7 +31,7 @@ var _ dataplane.Restorer = (*driver)(nil)
 // open makes the driver of a target. It reads the token, and sends nothing.
 func (t Target) open(cfg dataplane.Config) (dataplane.Driver, error) {
 	fail := func(err error) (dataplane.Driver, error) { return nil, fmt.Errorf("targets.%s: %w", cfg.App, err) }
-	data, err := os.ReadFile(t.TokenFile)
+	data, err := readFile(t.TokenFile)
 	if err != nil {
 		return fail(fmt.Errorf("token_file: %w", err))
 	}
