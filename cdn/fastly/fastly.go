@@ -32,6 +32,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/internal/apihttp"
+	"github.com/ebbgate/ebbgate/cdn/internal/fastlyapi"
 )
 
 // Config of one account.
@@ -214,19 +215,6 @@ func (p *Purger) send(req *http.Request, out any) error {
 	return api.DecodeBodyMap(resp.Body, out)
 }
 
-// failure prefers the words of the provider. An answer of 200 that could not
-// be understood is Unknown.
 func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
-	message := ""
-	if said, ok := errors.AsType[*api.HTTPError](err); ok {
-		var lines []string
-		for _, o := range said.Errors {
-			lines = append(lines, strings.Trim(o.Title+": "+o.Detail, ": "))
-		}
-		message = strings.Join(lines, "; ")
-	} else if answer.Status != 0 {
-		message = err.Error()
-	}
-	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
-	return call.Failure(err, apihttp.Said{Message: message})
+	return fastlyapi.Failure(apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}, err)
 }

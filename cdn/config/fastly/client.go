@@ -39,6 +39,7 @@ import (
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/internal/apihttp"
+	"github.com/ebbgate/ebbgate/cdn/internal/fastlyapi"
 )
 
 // Account is how a target reaches Fastly.
@@ -102,15 +103,7 @@ func (c client) call(ctx context.Context, op string, do func(ctx context.Context
 	if err == nil {
 		return nil
 	}
-	said := apihttp.Said{}
-	if http, ok := errors.AsType[*api.HTTPError](err); ok {
-		for _, o := range http.Errors {
-			said.Message = strings.Trim(o.Title+": "+o.Detail, ": ")
-		}
-	} else if answer.Status != 0 {
-		said.Message = err.Error()
-	}
-	failed := apihttp.Call{Provider: "fastly", Scope: c.scope, Secrets: []string{c.token}, Answer: answer}.Failure(err, said)
+	failed := fastlyapi.Failure(apihttp.Call{Provider: "fastly", Scope: c.scope, Secrets: []string{c.token}, Answer: answer}, err)
 	return &config.Error{Op: op, Target: c.name, Err: failed}
 }
 

@@ -93,6 +93,21 @@ func TestWriteOnlyDictionary(t *testing.T) {
 	}
 }
 
+// All that Fastly says of a bad call is told.
+func TestSeveralErrors(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.api+json")
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"errors": [{"title": "Bad key", "detail": "a"}, {"title": "Bad value"}]}`)
+	}))
+	defer server.Close()
+	d, err := NewDictionary(Account{Token: configtest.Token, Endpoint: server.URL}, service, thing, 0)
+	_, err = target(t, d, err).Read(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), ": Bad key: a; Bad value (HTTP 400)") {
+		t.Error(err)
+	}
+}
+
 // An entry that changes is updated in place; of an address that is there twice, one
 // entry is left.
 func TestACLOfOthers(t *testing.T) {
