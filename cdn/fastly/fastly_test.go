@@ -183,18 +183,6 @@ func TestTimeoutIsUnknown(t *testing.T) {
 	}
 }
 
-func TestNoConnectionIsRetryable(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	p, err := New(Config{Token: canary, Endpoint: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = p.Purge(t.Context(), keys("rules")); cdn.ClassOf(err) != cdn.Retryable {
-		t.Errorf("error %v, want retryable", err)
-	}
-}
-
 // A purge that hangs must not hold up another one of the same service: the
 // library's lock ignores the context.
 func TestHangingPurgeBlocksNobody(t *testing.T) {

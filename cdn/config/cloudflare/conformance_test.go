@@ -29,15 +29,6 @@ func remote(t *testing.T) (*configtest.Cloudflare, Account) {
 	return c, Account{Token: configtest.Token, Endpoint: server.URL + "/client/v4"}
 }
 
-// target fails the test for what New refused.
-func target[T config.Target](t *testing.T, made T, err error) config.Target {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
-}
-
 func TestNamespace(t *testing.T) {
 	configtest.Run(t, func(t *testing.T) configtest.Place {
 		c, a := remote(t)
@@ -54,7 +45,7 @@ func TestNamespace(t *testing.T) {
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
 				n, err := NewNamespace(a, account, namespace, 0)
-				return target(t, n, err)
+				return configtest.Target(t, n, err)
 			},
 			Remote: &c.Remote,
 			Holds:  func() string { return fmt.Sprint(c.Pairs(path)) },
@@ -90,7 +81,7 @@ func TestRuleset(t *testing.T) {
 				return configtest.Place{
 					New: func(t *testing.T) config.Target {
 						r, err := NewRuleset(a, zone, phase)
-						return target(t, r, err)
+						return configtest.Target(t, r, err)
 					},
 					Remote: &c.Remote,
 					Holds: func() string {
@@ -148,7 +139,7 @@ func testWorker(t *testing.T, trial Trial) {
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
 				w, err := NewWorker(a, account, script, trial)
-				return target(t, w, err)
+				return configtest.Target(t, w, err)
 			},
 			Remote: &c.Remote,
 			Holds: func() string {

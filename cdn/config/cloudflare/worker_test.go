@@ -7,20 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/config/configtest"
 )
-
-func release(version string, files map[string]string) config.Release {
-	tree := fstest.MapFS{}
-	for name, text := range files {
-		tree[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	return config.Release{ID: version + "@1", Content: version, Files: tree}
-}
 
 const hand = "00000000-aaaa-4000-8000-000000000001"
 
@@ -46,7 +37,7 @@ func inUse(t *testing.T) *trialOf {
 
 func (y *trialOf) again() {
 	w, err := NewWorker(y.account, account, script, Trial{Percent: 10, For: 50 * time.Millisecond})
-	y.Keeper, err = config.NewKeeper(config.KeeperConfig{Target: target(y.t, w, err), Dir: y.dir, Settle: 1, Backoff: time.Millisecond})
+	y.Keeper, err = config.NewKeeper(config.KeeperConfig{Target: configtest.Target(y.t, w, err), Dir: y.dir, Settle: 1, Backoff: time.Millisecond})
 	if err != nil {
 		y.t.Fatal(err)
 	}
@@ -67,7 +58,7 @@ func (y *trialOf) now() string {
 }
 
 func worker(version, code string, check func(context.Context, http.Header) error) config.Release {
-	r := release(version, map[string]string{"worker.js": code})
+	r := configtest.Release(version, map[string]string{"worker.js": code})
 	r.Check = check
 	return r
 }
@@ -191,7 +182,7 @@ func TestOneVersionOfOneContent(t *testing.T) {
 // What is uploaded: one JSON part with all metadata, and secrets that stay.
 func TestUpload(t *testing.T) {
 	y := inUse(t)
-	r := release("1.0", map[string]string{
+	r := configtest.Release("1.0", map[string]string{
 		"worker.js": "export default {}", "modules/a/lib.wasm": "\x00asm", "site/index.html": "not for us",
 		"worker.json": `{"compatibility_date": "2026-01-01", "bindings": [{"type": "kv_namespace", "name": "KV", "namespace_id": "x"}]}`,
 	})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
@@ -107,18 +106,8 @@ func (y *stay) again() {
 	y.Keeper = k
 }
 
-// release makes a release of files.
-func release(version string, files map[string]string) config.Release {
-	tree := fstest.MapFS{}
-	for name, text := range files {
-		tree[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	content := version + "-0123456789ab"
-	return config.Release{ID: content + "@7", Content: content, Files: tree}
-}
-
-func (y *stay) first() config.Release  { return release("1.0.0", y.First) }
-func (y *stay) second() config.Release { return release("2.0.0", y.Second) }
+func (y *stay) first() config.Release  { return Release("1.0.0-0123456789ab", y.First) }
+func (y *stay) second() config.Release { return Release("2.0.0-0123456789ab", y.Second) }
 
 // put activates and confirms.
 func (y *stay) put(r config.Release) string {
@@ -189,7 +178,7 @@ func (s suite) thereAndBack(t *testing.T) {
 func (s suite) refuses(t *testing.T) {
 	y := s.begin(t)
 	held := y.put(y.first())
-	bad := release("3.0.0", y.Bad)
+	bad := Release("3.0.0-0123456789ab", y.Bad)
 	for what, do := range map[string]func(context.Context, config.Release) error{"validated": y.Validate, "activated": y.Activate} {
 		err := do(t.Context(), bad)
 		if err == nil || !strings.Contains(err.Error(), y.Why) || config.Passing(err) || strings.Contains(err.Error(), "\n") {
