@@ -3,9 +3,11 @@ package cdn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -13,14 +15,15 @@ import (
 type fencer struct {
 	*script
 	errs   []error
-	raised []string
+	spread time.Duration
+	raised []string // guarded by mu
 }
 
 func (f *fencer) Fence(_ context.Context, scope, name string, epoch uint64) error {
-	f.raised = append(f.raised, scope+"/"+name)
-	if epoch != 17 {
-		return errors.New("another epoch")
-	}
+	defer time.Sleep(f.spread)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.raised = append(f.raised, fmt.Sprintf("%s/%s-%d", scope, name, epoch))
 	if len(f.errs) == 0 {
 		return nil
 	}
@@ -69,7 +72,7 @@ func TestFenceItems(t *testing.T) {
 			if e := entries[0]; e.State != test.state || (e.Skipped != "") != test.skipped || len(p.raised) != test.calls || len(p.sent()) != 0 {
 				t.Errorf("%s after %d fences and %d purges, skipped %q, want %s after %d", e.State, len(p.raised), len(p.sent()), e.Skipped, test.state, test.calls)
 			}
-			if slices.Contains(p.raised, "svc/waf.eu-west") == false {
+			if !slices.Contains(p.raised, "svc/waf.eu-west-17") {
 				t.Errorf("raised %q", p.raised)
 			}
 			again := newOutbox(t, openDB(t, path), p)
@@ -78,6 +81,45 @@ func TestFenceItems(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Fences of one name that are due together, as after a restart, are one call, for the
+// highest of them.
+func TestTheHighestFenceIsRaised(t *testing.T) {
+	p := &fencer{script: &script{name: "own", caps: testCaps()}}
+	o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), p)
+	newer := fenceItem("waf.eu-west")
+	newer.Epoch = 18
+	ids := submit(t, o, newer, fenceItem("waf.eu-west"))
+	stop := run(t, o)
+	entries, err := o.Wait(t.Context(), ids...)
+	stop()
+	if err != nil || entries[0].State != StateAccepted || entries[1].State != StateAccepted {
+		t.Errorf("%s, %v", states(entries), err)
+	}
+	if want := []string{"svc/waf.eu-west-18"}; !slices.Equal(p.raised, want) {
+		t.Errorf("raised %q, want %q", p.raised, want)
+	}
+}
+
+// A fence that spreads holds up neither the others of its scope nor its purges: the time
+// that a plan foresees for the fences of a region is that of one.
+func TestFencesSpreadTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fencer{script: &script{name: "own", caps: testCaps()}, spread: 30 * time.Second}
+		o := newOutbox(t, openDB(t, filepath.Join(t.TempDir(), "db")), p)
+		stop := run(t, o)
+		begin := time.Now()
+		fences := submit(t, o, fenceItem("waf.ap"), fenceItem("waf.eu"), fenceItem("waf.us"))
+		synctest.Wait()
+		if _, err := o.Wait(t.Context(), submit(t, o, keyItem("flags"))...); err != nil || time.Since(begin) != 0 {
+			t.Errorf("a purge beside fences took %s: %v", time.Since(begin), err)
+		}
+		if _, err := o.Wait(t.Context(), fences...); err != nil || time.Since(begin) != p.spread {
+			t.Errorf("three fences took %s: %v", time.Since(begin), err)
+		}
+		stop()
+	})
 }
 
 // Nobody raises a fence by writing it into a rule, a request or an item of a provider that

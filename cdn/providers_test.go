@@ -93,3 +93,13 @@ func (s *server) requests() []string {
 func one(kind cdn.Kind, value string) cdn.Request {
 	return cdn.Request{Scope: "scope", Selectors: []cdn.Selector{{Kind: kind, Value: value}}}
 }
+
+// A connection that was never made carried no purge.
+func TestNoConnectionIsRetryable(t *testing.T) {
+	each(t, http.NotFound, func(t *testing.T, p cdn.Purger, s *server) {
+		s.Close()
+		if _, err := p.Purge(t.Context(), one(cdn.URL, "https://www.example.com/a")); cdn.ClassOf(err) != cdn.Retryable {
+			t.Errorf("error %v, want retryable", err)
+		}
+	})
+}

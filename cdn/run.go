@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,8 +15,17 @@ import (
 )
 
 // lane is what is sent one call after the other. Lanes run side by side, so
-// that a scope which is slow or failing holds up no other.
-type lane struct{ provider, scope string }
+// that a scope which is slow or failing holds up no other. Fences have a lane for each
+// name: one takes as long as it spreads, and nothing else there waits for that.
+type lane struct{ provider, scope, fence string }
+
+func laneOf(i Item) lane {
+	l := lane{provider: i.Provider, scope: i.Scope}
+	if i.Selector.Kind == Fence {
+		l.fence = i.Selector.Value
+	}
+	return l
+}
 
 // Run sends what is due until ctx ends, and then returns nil when every call
 // under way has ended. Any other return is an error of the database, after
@@ -55,7 +65,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 			return err
 		}
 		for _, batch := range batches {
-			at := lane{batch[0].Item.Provider, batch[0].Item.Scope}
+			at := laneOf(batch[0].Item)
 			busy[at] = true
 			wg.Go(func() {
 				if err := o.attempt(ctx, batch); err != nil {
@@ -104,7 +114,7 @@ func (o *Outbox) due(busy map[lane]bool, now time.Time) (batches [][]Entry, wake
 		if at == never {
 			continue // its predecessor's change wakes the loop
 		}
-		l := lane{e.Item.Provider, e.Item.Scope}
+		l := laneOf(e.Item)
 		switch {
 		case busy[l]: // its end wakes the loop
 		case at.After(now):
@@ -216,8 +226,9 @@ func (o *Outbox) attempt(ctx context.Context, batch []Entry) error {
 	purger := o.purgers[item.Provider]
 	var receipt Receipt
 	var failure error
-	if item.Selector.Kind == Fence {
-		receipt, failure = raise(ctx, purger, item)
+	if item.Selector.Kind == Fence { // the highest of one name stands for those below it
+		highest := slices.MaxFunc(sent, func(a, b Entry) int { return cmp.Compare(a.Item.Epoch, b.Item.Epoch) })
+		receipt, failure = raise(ctx, purger, highest.Item)
 	} else {
 		receipt, failure = purger.Purge(ctx, Request{
 			Scope: item.Scope, Selectors: selectors, Soft: item.Soft, ID: intention(sent),

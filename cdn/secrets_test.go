@@ -154,3 +154,15 @@ func output(t *testing.T, f func()) string {
 	}
 	return string(data) + logged.String()
 }
+
+// An address is no place for a secret: it is in errors and logs.
+func TestAddressesHoldNoSecret(t *testing.T) {
+	for name, build := range providers {
+		for _, address := range []string{"https://user:" + canary + "@192.0.2.1", "https://192.0.2.1/?token=" + canary, "https://192.0.2.1/#" + canary, "ftp://192.0.2.1", "192.0.2.1"} {
+			_, err := build(address)
+			if err == nil || !strings.Contains(err.Error(), "must be an http or https URL without user, query and fragment") || strings.Contains(err.Error(), canary) {
+				t.Errorf("%s takes %s: %v", name, address, err)
+			}
+		}
+	}
+}

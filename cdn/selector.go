@@ -197,11 +197,21 @@ func validPrefix(prefix string) error {
 	return validHost(host)
 }
 
-// HostPath splits the value of a prefix into host and path, which begins with
-// a slash.
+// HostPath splits the value of a URL or a prefix into host and path, which begins with a
+// slash; the path of a URL has its query. Both are as they were written.
 func (s Selector) HostPath() (host, path string) {
-	host, path, _ = strings.Cut(s.Value, "/")
-	return host, "/" + path
+	text := s.Value
+	if s.Kind == URL {
+		_, text, _ = strings.Cut(text, "://")
+	}
+	i := strings.IndexAny(text, "/?")
+	if i < 0 {
+		return text, "/"
+	}
+	if host, path = text[:i], text[i:]; path[0] == '?' {
+		path = "/" + path
+	}
+	return host, path
 }
 
 func dotSegments(path string) error {

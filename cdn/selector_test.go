@@ -128,3 +128,22 @@ func FuzzParseSelector(f *testing.F) {
 		}
 	})
 }
+
+func TestHostPath(t *testing.T) {
+	for text, want := range map[string][2]string{
+		"url:https://www.example.com":            {"www.example.com", "/"},
+		"url:https://www.example.com?x=/":        {"www.example.com", "/?x=/"},
+		"url:http://www.example.com:8080/a//|?x": {"www.example.com:8080", "/a//|?x"},
+		"url:https://www.example.com//a%2Fb":     {"www.example.com", "//a%2Fb"},
+		"prefix:www.example.com/":                {"www.example.com", "/"},
+		"prefix:www.example.com/a/b":             {"www.example.com", "/a/b"},
+	} {
+		s, err := ParseSelector(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if host, path := s.HostPath(); host != want[0] || path != want[1] {
+			t.Errorf("%s: %q and %q, want %q", text, host, path, want)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (f *Fastly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fastlyError(w, fault.Status, http.StatusText(fault.Status), fault.Message)
 		return
 	}
-	if target, ok := strings.CutPrefix(r.URL.EscapedPath(), "/purge/"); ok {
+	if target, ok := strings.CutPrefix(r.RequestURI, "/purge/"); ok {
 		f.url(w, r, target, fault)
 		return
 	}
@@ -97,9 +97,6 @@ func (f *Fastly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // url needs no token, which is Fastly's default.
 func (f *Fastly) url(w http.ResponseWriter, r *http.Request, target string, fault Fault) {
-	if r.URL.RawQuery != "" {
-		target += "?" + r.URL.RawQuery
-	}
 	// Fastly's cache key has no scheme; the record says https.
 	f.done(f.purge(r, "", cdn.Selector{Kind: cdn.URL, Value: "https://" + target}), fault)
 	answer(w, http.StatusOK, map[string]string{"status": "ok", "id": f.id(0)})

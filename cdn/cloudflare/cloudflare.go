@@ -16,11 +16,9 @@ package cloudflare
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -121,8 +119,8 @@ func New(c Config) (*Purger, error) {
 	if err := apihttp.ValidToken(c.Token); err != nil {
 		return nil, fmt.Errorf("cloudflare config: %w", err)
 	}
-	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("cloudflare config: endpoint must be an http or https URL")
+	if err := apihttp.Endpoint(c.Endpoint); err != nil {
+		return nil, fmt.Errorf("cloudflare config: endpoint %w", err)
 	}
 	if c.Timeout < 0 {
 		return nil, errors.New("cloudflare config: timeout is negative")
@@ -162,9 +160,9 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	}
 	ctx, answer := apihttp.WithAnswer(ctx)
 	err := p.send(ctx, r.Scope, p.body(r.Selectors))
-	id, err := outcome(answer, err)
-	if err != nil {
-		return cdn.Receipt{}, p.failure(r.Scope, answer, err)
+	id, failed := outcome(apihttp.Call{Provider: p.name, Scope: r.Scope, Secrets: []string{p.token}, Answer: answer}, err)
+	if failed != nil {
+		return cdn.Receipt{}, failed
 	}
 	ids := map[cdn.Selector]string{}
 	for _, s := range r.Selectors {
@@ -173,77 +171,16 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
 }
 
-// envelope is every answer of the API.
-type envelope struct {
-	Success bool `json:"success"`
-	Errors  []struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	} `json:"errors"`
-	Result struct {
+// outcome takes the id from an answer.
+func outcome(call apihttp.Call, err error) (id string, failed *cdn.Error) {
+	var purge struct {
 		ID string `json:"id"`
-	} `json:"result"`
-}
-
-// complaint is an answer that says no, whatever its HTTP status.
-type complaint struct {
-	code    int // the first one, 0 if there was none
-	message string
-}
-
-func (c *complaint) Error() string { return c.message }
-
-// outcome takes the id from an answer. The library's error matters only where
-// there was no answer.
-func outcome(answer *apihttp.Answer, err error) (string, error) {
-	if answer.Status == 0 {
-		if err == nil {
-			err = errors.New("no answer")
-		}
-		return "", err
 	}
-	var e envelope
-	if decodeErr := json.Unmarshal(answer.Body, &e); decodeErr != nil {
-		return "", errors.New("the answer is not the JSON it should be")
+	if _, failed := call.Cloudflare(err, &purge); failed != nil {
+		return "", failed
 	}
-	if answer.Status/100 == 2 && e.Success && e.Result.ID != "" {
-		return e.Result.ID, nil
+	if purge.ID == "" {
+		return "", call.Failure(nil, apihttp.Said{Message: "the answer has neither success with an id nor an error"})
 	}
-	c := &complaint{message: "the answer has neither success with an id nor an error"}
-	var said []string
-	for _, entry := range e.Errors {
-		said = append(said, fmt.Sprintf("%d %s", entry.Code, entry.Message))
-	}
-	if len(said) > 0 {
-		c.code, c.message = e.Errors[0].Code, strings.Join(said, "; ")
-	}
-	return "", c
-}
-
-// failure classifies by the code of a complaint, which may come with HTTP 200,
-// then by status.
-func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
-	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
-	said := apihttp.Said{}
-	if c, ok := errors.AsType[*complaint](err); ok {
-		said = apihttp.Said{Message: c.message, Class: c.class(answer.Status)}
-	} else if answer.Status != 0 {
-		said.Message = err.Error()
-	}
-	return call.Failure(err, said)
-}
-
-func (c *complaint) class(status int) cdn.Class {
-	switch c.code {
-	case 0:
-		return ""
-	case 7003: // could not route: no such zone
-		return cdn.NotFound
-	case 9109, 10000: // invalid token, authentication error
-		return cdn.Auth
-	}
-	if status/100 == 2 {
-		return cdn.Refused
-	}
-	return ""
+	return purge.ID, nil
 }

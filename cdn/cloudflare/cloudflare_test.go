@@ -232,7 +232,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(500, []byte(`oops`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		answer := &apihttp.Answer{Status: status, Header: http.Header{}, Body: body}
-		id, err := outcome(answer, nil)
+		id, err := outcome(apihttp.Call{Answer: answer}, nil)
 		if (id == "") != (err != nil) {
 			t.Errorf("id %q with error %v", id, err)
 		}

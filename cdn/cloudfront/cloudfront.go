@@ -29,7 +29,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -111,8 +110,8 @@ func New(c Config) (*Purger, error) {
 		HTTPClient:  apihttp.Client(c.Timeout),
 	}
 	if c.Endpoint != "" {
-		if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return nil, errors.New("cloudfront config: endpoint must be an http or https URL")
+		if err := apihttp.Endpoint(c.Endpoint); err != nil {
+			return nil, fmt.Errorf("cloudfront config: endpoint %w", err)
 		}
 		options.BaseEndpoint = &c.Endpoint
 	}
@@ -185,15 +184,8 @@ func path(s cdn.Selector) string {
 	case cdn.Key:
 		return "#" + s.Value
 	case cdn.URL:
-		_, rest, _ := strings.Cut(s.Value, "://")
-		i := strings.IndexAny(rest, "/?")
-		switch {
-		case i < 0:
-			return "/"
-		case rest[i] == '?':
-			return "/" + unsafe.Replace(rest[i:])
-		}
-		return unsafe.Replace(rest[i:])
+		_, path := s.HostPath()
+		return unsafe.Replace(path)
 	case cdn.Prefix:
 		_, path := s.HostPath()
 		return unsafe.Replace(path) + "*"

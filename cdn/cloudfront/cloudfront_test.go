@@ -167,18 +167,6 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestNoConnectionIsRetryable(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	p, err := New(Config{Credentials: credentials, Endpoint: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = p.Purge(t.Context(), request("key:rules")); cdn.ClassOf(err) != cdn.Retryable {
-		t.Errorf("error %v, want retryable", err)
-	}
-}
-
 func TestQuotaOfTheRemoteEnd(t *testing.T) {
 	remote, p := start(t, cdntest.CloudFrontConfig{Paths: 2, Wildcards: 1})
 	for _, step := range []struct {

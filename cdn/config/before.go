@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+
+	"github.com/ebbgate/ebbgate/cdn"
 )
 
 // before is the inverse of everything ever done to a target. It is on disk before the
@@ -41,25 +44,45 @@ func readBefore(dir, target string) (*before, error) {
 	return b, nil
 }
 
-// record notes what the changes are about to destroy, unless it is known already.
-func (k *Keeper) record(have State, changes []Change) error {
+// spare refuses changes that destroy what cannot be recorded.
+func (k *Keeper) spare(have State, changes []Change) error {
+	for _, c := range changes {
+		if !have.Lossy[c.Key] {
+			continue
+		}
+		if k.before != nil {
+			if _, known := k.before.Items[c.Key]; known {
+				continue
+			}
+		}
+		return &Error{Op: "stage", Target: k.target.Name(), Err: &cdn.Error{Class: cdn.Refused,
+			Message: fmt.Sprintf("key %.100q holds no text, and could not be put back", c.Key)}}
+	}
+	return nil
+}
+
+// record notes what the way to want is about to destroy, unless it is known already: all
+// that is not exactly as wanted, because a Write of a whole document replaces that too.
+func (k *Keeper) record(have, want State) error {
 	b := &before{Target: k.target.Name(), Release: have.Release, Items: map[string]*string{}, Moving: true}
 	news := true
 	if old := k.before; old != nil {
 		b.Release, news = old.Release, !old.Moving
-		for key, value := range old.Items {
-			b.Items[key] = value
+		maps.Copy(b.Items, old.Items)
+	}
+	note := func(key string, was *string) {
+		if _, known := b.Items[key]; !known {
+			b.Items[key], news = was, true
 		}
 	}
-	for _, c := range changes {
-		if _, known := b.Items[c.Key]; known {
-			continue
+	for key, value := range have.Items {
+		if wanted, there := want.Items[key]; !there || wanted != value {
+			note(key, &value)
 		}
-		news = true
-		if value, there := have.Items[c.Key]; there {
-			b.Items[c.Key] = &value
-		} else {
-			b.Items[c.Key] = nil
+	}
+	for key := range want.Items {
+		if _, there := have.Items[key]; !there {
+			note(key, nil)
 		}
 	}
 	if !news {

@@ -34,11 +34,28 @@ func (e *Error) Unwrap() error { return e.Err }
 var ErrTrial = errors.New("the trial failed")
 
 // Passing reports whether err may be gone at another time without anybody doing
-// anything: it says nothing about the release.
+// anything: it says nothing about the release. A version that did not answer in its trial
+// has failed.
 func Passing(err error) bool {
+	if errors.Is(err, ErrTrial) {
+		return false
+	}
 	e, ok := errors.AsType[*cdn.Error](err)
 	if ok {
 		return !e.Class.Terminal()
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// untouched is a failure of [Keeper.Activate] before anything was sent that may have
+// changed what serves.
+type untouched struct{ error }
+
+func (u untouched) Unwrap() error { return u.error }
+
+// Untouched reports whether a failed activation has changed nothing that serves, nor left
+// one of before unfinished.
+func Untouched(err error) bool {
+	_, ok := errors.AsType[untouched](err)
+	return ok
 }

@@ -23,7 +23,7 @@ type KeeperConfig struct {
 	// name is deleted.
 	Keep    bool
 	Settle  time.Duration // default Limits.Settle
-	Timeout time.Duration // of one change with its repetitions, without Settle and Limits.Hold; default 3m
+	Timeout time.Duration // of one validation, or one change with its repetitions, without Settle and Limits.Hold; default 3m
 	Backoff time.Duration // before the second attempt, doubling up to 30s; default 1s
 	// Every is the least time between two full readings of a target that Confirm found
 	// well. Default 10s.
@@ -110,9 +110,14 @@ func (k *Keeper) goal(r Release) (goal, error) {
 				ours[key] = ""
 			}
 		}
-		g.keys = slices.Sorted(maps.Keys(ours))
+		g.keys = keysOf(ours)
 	}
 	return g, nil
+}
+
+// keysOf is never nil, which would mean all keys to Target.Read.
+func keysOf[V any](items map[string]V) []string {
+	return append([]string{}, slices.Sorted(maps.Keys(items))...)
 }
 
 // merge returns what is to be there: what the release wants, and with Keep what it
@@ -155,18 +160,22 @@ func (k *Keeper) Validate(ctx context.Context, r Release) error {
 	if err != nil {
 		return err
 	}
-	return k.retry(ctx, min(k.timeout, validateTime), func(ctx context.Context) (bool, error) {
+	return k.retry(ctx, k.timeout, min(k.timeout, validateTime), func(ctx context.Context) (bool, error) {
 		have, err := k.target.Read(ctx, g.keys)
 		if err != nil {
 			return false, err
 		}
 		want := g.want(have)
-		if most := k.target.Limits().Items; most > 0 && len(want.Items)+1 > most {
+		all := len(want.Items) + have.Hidden + 1
+		if most := k.target.Limits().Items; most > 0 && all > most {
 			return false, &Error{Op: "stage", Target: k.target.Name(), Err: &cdn.Error{Class: cdn.Refused,
-				Message: fmt.Sprintf("it would hold %d items with the mark and what is kept, at most %d fit", len(want.Items)+1, most)}}
+				Message: fmt.Sprintf("it would hold %d items with the mark and what is kept, at most %d fit", all, most)}}
 		}
 		if difference(k.target, have, want) == "" {
 			return true, nil
+		}
+		if err := k.spare(have, plan(k.target, have, want)); err != nil {
+			return false, err
 		}
 		_, err = k.target.Stage(ctx, want, g.content)
 		return err == nil, err
@@ -175,7 +184,8 @@ func (k *Keeper) Validate(ctx context.Context, r Release) error {
 
 // Activate makes the target hold the release, and returns when that was read back and
 // had its time to spread. It may be repeated, after a crash at any instant too, and
-// going back is activating the older release.
+// going back is activating the older release. [Passing] tells whether a failure is the
+// release's, [Untouched] whether all is as it was.
 func (k *Keeper) Activate(ctx context.Context, r Release) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -225,7 +235,7 @@ func (k *Keeper) Restore(ctx context.Context) error {
 		},
 	}
 	if k.keep {
-		g.keys = slices.Sorted(maps.Keys(b.Items))
+		g.keys = keysOf(b.Items)
 	}
 	if err := k.reach(ctx, g); err != nil {
 		return err

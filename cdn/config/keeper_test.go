@@ -142,6 +142,11 @@ func TestPlanWithinTheLimit(t *testing.T) {
 			t.Errorf("with %d items at most: %v", most, got)
 		}
 	}
+	s := newShelf(nil)
+	s.limits.Items, have.Hidden = 4, 1
+	if got := plan(s, have, want); got[0].Key != "a" {
+		t.Errorf("beside one that is hidden: %v", got)
+	}
 }
 
 func TestTooManyItems(t *testing.T) {
@@ -272,6 +277,7 @@ func TestRepeats(t *testing.T) {
 		"refused":          {[]error{trouble(cdn.Refused), trouble(cdn.Refused)}, time.Second, "cannot change shelf: trouble [refused]"},
 		"revoked":          {[]error{trouble(cdn.Auth)}, 0, "[auth]"},
 		"the trial failed": {[]error{fmt.Errorf("%w: 500", ErrTrial)}, 0, "the trial failed: 500"},
+		"no answer in it":  {[]error{fmt.Errorf("%w: %w", ErrTrial, context.DeadlineExceeded)}, 0, "the trial failed: context deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -296,6 +302,64 @@ func TestRepeats(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A failure tells whether anything was sent that may have changed what serves.
+func TestUntouched(t *testing.T) {
+	for op, want := range map[string]bool{"read": true, "stage": true, "change": false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShelf(map[string]string{})
+			s.fail = func(failing string) error {
+				if failing == op {
+					return trouble(cdn.Unknown)
+				}
+				return nil
+			}
+			k := keep(t, s, KeeperConfig{})
+			r := release("r1", map[string]string{"a": "1"})
+			if err := k.Activate(t.Context(), r); err == nil || !Passing(err) || Untouched(err) != want {
+				t.Errorf("%s fails: %v, untouched is %v", op, err, Untouched(err))
+			}
+			s.fail = func(string) error { return trouble(cdn.Unknown) }
+			if err := k.Activate(t.Context(), r); err == nil || Untouched(err) != want {
+				t.Errorf("then no answer at all: %v, untouched is %v", err, Untouched(err))
+			}
+		})
+	}
+}
+
+// slow takes its time to be read.
+type slow struct {
+	*shelf
+	takes time.Duration
+}
+
+func (s *slow) Read(ctx context.Context, keys []string) (State, error) {
+	if !sleep(ctx, s.takes) {
+		return State{}, ctx.Err()
+	}
+	return s.shelf.Read(ctx, keys)
+}
+
+// A large target is validated however long it takes to read, within the timeout; a
+// provider that does not answer is reported sooner.
+func TestValidateTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{newShelf(map[string]string{}), 2 * time.Minute}
+		r := release("r1", map[string]string{"a": "1"})
+		if err := keep(t, s, KeeperConfig{}).Validate(t.Context(), r); err != nil {
+			t.Error(err)
+		}
+		if err := keep(t, s, KeeperConfig{Timeout: time.Minute}).Validate(t.Context(), r); err == nil || !strings.HasPrefix(err.Error(), "given up within 1m0s: ") {
+			t.Errorf("longer than the timeout: %v", err)
+		}
+		s.takes, s.fail = time.Second, func(string) error { return trouble(cdn.Unknown) }
+		begin := time.Now()
+		err := keep(t, s, KeeperConfig{}).Validate(t.Context(), r)
+		if err == nil || !strings.HasPrefix(err.Error(), "given up within 30s: ") || time.Since(begin) > 30*time.Second {
+			t.Errorf("no answer: %v after %s", err, time.Since(begin))
+		}
+	})
 }
 
 // A provider that says ok and does not do it is not believed, however often.

@@ -27,7 +27,7 @@ func plan(t Target, have, want State) []Change {
 			deleted = append(deleted, Change{Key: key, Delete: true})
 		}
 	}
-	if most := t.Limits().Items; most > 0 && len(have.Items)+added+1 > most {
+	if most := t.Limits().Items; most > 0 && len(have.Items)+added+have.Hidden+1 > most {
 		return append(deleted, set...)
 	}
 	return append(set, deleted...)

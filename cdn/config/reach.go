@@ -10,17 +10,19 @@ import (
 )
 
 const (
-	validateTime = 30 * time.Second // a validation that gets no answer
+	validateTime = 30 * time.Second // until a validation that gets no answer is not repeated
 	mostBackoff  = 30 * time.Second
 )
 
 // reach brings the target to the goal: read, plan, record, write, until what is read
-// is what is wanted. Then it waits until that is everywhere.
+// is what is wanted. Then it waits until that is everywhere. An error before the first
+// write is [Untouched].
 func (k *Keeper) reach(ctx context.Context, g goal) error {
 	k.proof = proof{}
-	refused := false
-	err := k.retry(ctx, k.timeout+k.target.Limits().Hold, func(ctx context.Context) (bool, error) {
-		done, err := k.step(ctx, g)
+	refused, touched := false, k.before != nil && k.before.Moving
+	limit := k.timeout + k.target.Limits().Hold
+	err := k.retry(ctx, limit, limit, func(ctx context.Context) (bool, error) {
+		done, err := k.step(ctx, g, &touched)
 		// Somebody else may have changed what the plan was made for, which looks like a bad
 		// call. The next plan knows; if that is refused too, it is us.
 		if !refused && stale(err) {
@@ -28,6 +30,9 @@ func (k *Keeper) reach(ctx context.Context, g goal) error {
 		}
 		return done, err
 	})
+	if err != nil && !touched {
+		return untouched{err}
+	}
 	if err != nil || k.before == nil || !k.before.Moving {
 		return err
 	}
@@ -53,8 +58,9 @@ func stale(err error) bool {
 	return ok && e.Op == "change" && (e.Err.Class == cdn.Refused || e.Err.Class == cdn.NotFound) && !errors.Is(err, ErrTrial)
 }
 
-// step makes one round, and reports whether there was nothing to do.
-func (k *Keeper) step(ctx context.Context, g goal) (bool, error) {
+// step makes one round, and reports whether there was nothing to do. It sets touched
+// before it writes.
+func (k *Keeper) step(ctx context.Context, g goal, touched *bool) (bool, error) {
 	have, err := k.target.Read(ctx, g.keys)
 	if err != nil {
 		return false, err
@@ -68,10 +74,14 @@ func (k *Keeper) step(ctx context.Context, g goal) (bool, error) {
 		return false, err
 	}
 	changes := plan(k.target, have, want)
-	if err := k.record(have, changes); err != nil {
+	if err := k.spare(have, changes); err != nil {
+		return false, err
+	}
+	if err := k.record(have, want); err != nil {
 		return false, err
 	}
 	k.log.Info("changing", "target", k.target.Name(), "release", want.Release, "changes", len(changes), "why", why)
+	*touched = true
 	parts := batches(k.target.Limits(), changes)
 	for i, part := range parts {
 		b := Batch{Changes: part, Last: i == len(parts)-1, Have: have, Want: want, Content: g.content, Check: g.check}
@@ -83,10 +93,12 @@ func (k *Keeper) step(ctx context.Context, g goal) (bool, error) {
 }
 
 // retry repeats try until it is done, fails for good, or the limit is over. The limit
-// bounds the calls, each of which has a timeout of its own as well.
-func (k *Keeper) retry(ctx context.Context, limit time.Duration, try func(context.Context) (done bool, err error)) error {
+// bounds the calls, each of which has a timeout of its own as well. After repeat no other
+// try begins.
+func (k *Keeper) retry(ctx context.Context, limit, repeat time.Duration, try func(context.Context) (done bool, err error)) error {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	end := time.Now().Add(repeat)
 	wait, wrote := k.backoff, false
 	var last error
 	for {
@@ -94,12 +106,12 @@ func (k *Keeper) retry(ctx context.Context, limit time.Duration, try func(contex
 		if done {
 			return nil
 		}
-		repeat, ok := errors.AsType[again](err)
-		if wrote = ok && repeat.written && !wrote; wrote {
+		anew, ok := errors.AsType[again](err)
+		if wrote = ok && anew.written && !wrote; wrote {
 			continue
 		}
 		if ok {
-			err = repeat.error
+			err = anew.error
 		} else if !Passing(err) {
 			return err
 		}
@@ -110,9 +122,12 @@ func (k *Keeper) retry(ctx context.Context, limit time.Duration, try func(contex
 		if e, ok := errors.AsType[*cdn.Error](err); ok {
 			pause = max(pause, e.RetryAfter)
 		}
-		if end, _ := limited.Deadline(); time.Until(end) < pause || !sleep(limited, pause) {
+		if time.Until(end) < pause || !sleep(limited, pause) {
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if limited.Err() == nil {
+				limit = repeat
 			}
 			return fmt.Errorf("given up within %s: %w", limit, last)
 		}

@@ -21,8 +21,8 @@ type Target interface {
 	// Load takes from a release's files what the target is to hold, and refuses what the
 	// provider would not take, naming file and rule. It sends nothing.
 	Load(files fs.FS) (Content, error)
-	// Read returns what is there now. With keys the items of those are enough, more do no
-	// harm. A target that holds nothing yet is empty, one that does not exist an error.
+	// Read returns what is there now. With keys, even none of them, the items of those are
+	// enough, more do no harm; nil means all. A target that holds nothing yet is empty, one that does not exist an error.
 	Read(ctx context.Context, keys []string) (State, error)
 	// Same reports whether have, of a Read, is what was asked for with want.
 	Same(key, have, want string) bool
@@ -53,6 +53,8 @@ type State struct {
 	Release string            // what the mark says; "": there is none
 	Version string            // the provider's name of it, where it keeps versions
 	Items   map[string]string // key → value, in a form of the target's own
+	Hidden  int               // items that are no release's, not in Items, and count to Limits.Items
+	Lossy   map[string]bool   // key → its value is no text, so that writing it would not put it back
 }
 
 // Content is what a release wants.

@@ -25,7 +25,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -33,6 +32,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/internal/apihttp"
+	"github.com/ebbgate/ebbgate/cdn/internal/fastlyapi"
 )
 
 // Config of one account.
@@ -95,8 +95,8 @@ func New(c Config) (*Purger, error) {
 			return nil, errors.New("fastly config: fences has an empty service or dictionary id")
 		}
 	}
-	if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("fastly config: endpoint must be an http or https URL")
+	if err := apihttp.Endpoint(c.Endpoint); err != nil {
+		return nil, fmt.Errorf("fastly config: endpoint %w", err)
 	}
 	if c.Timeout < 0 || c.Spread < 0 {
 		return nil, errors.New("fastly config: timeout or spread is negative")
@@ -181,15 +181,13 @@ func (p *Purger) purgeKeys(ctx context.Context, r cdn.Request) (map[cdn.Selector
 // purgeURL does not use Client.Purge, which rewrites the query.
 func (p *Purger) purgeURL(ctx context.Context, r cdn.Request) (map[cdn.Selector]string, error) {
 	s := r.Selectors[0]
-	_, target, _ := strings.Cut(s.Value, "://")
-	path, query, _ := strings.Cut(target, "?")
-	if !strings.Contains(path, "/") {
-		path += "/"
-	}
-	req, err := p.client.RawRequest(ctx, http.MethodPost, "purge/"+path, api.CreateRequestOptions())
+	host, path := s.HostPath()
+	path, query, _ := strings.Cut(path, "?")
+	req, err := p.client.RawRequest(ctx, http.MethodPost, "purge/", api.CreateRequestOptions())
 	if err != nil {
 		return nil, err
 	}
+	apihttp.Verbatim(req, req.URL.EscapedPath()+host+path)
 	req.URL.RawQuery = query
 	if r.Soft {
 		req.Header.Set("Fastly-Soft-Purge", "1")
@@ -217,19 +215,6 @@ func (p *Purger) send(req *http.Request, out any) error {
 	return api.DecodeBodyMap(resp.Body, out)
 }
 
-// failure prefers the words of the provider. An answer of 200 that could not
-// be understood is Unknown.
 func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
-	message := ""
-	if said, ok := errors.AsType[*api.HTTPError](err); ok {
-		var lines []string
-		for _, o := range said.Errors {
-			lines = append(lines, strings.Trim(o.Title+": "+o.Detail, ": "))
-		}
-		message = strings.Join(lines, "; ")
-	} else if answer.Status != 0 {
-		message = err.Error()
-	}
-	call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
-	return call.Failure(err, apihttp.Said{Message: message})
+	return fastlyapi.Failure(apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}, err)
 }

@@ -76,6 +76,7 @@ func TestURLKeepsItsQuery(t *testing.T) {
 	for _, want := range []string{
 		"https://www.example.com/a?tag=2&tag=1&a=%20x",
 		"https://www.example.com/a%2Fb",
+		"https://www.example.com//a|^{}<>`[1]?x=|",
 		"https://www.example.com/",
 	} {
 		s := cdn.Selector{Kind: cdn.URL, Value: want}
@@ -179,18 +180,6 @@ func TestTimeoutIsUnknown(t *testing.T) {
 	remote.Inject(cdntest.Fault{Delay: time.Minute})
 	if _, err = p.Purge(t.Context(), keys("rules")); cdn.ClassOf(err) != cdn.Unknown {
 		t.Errorf("error %v, want unknown", err)
-	}
-}
-
-func TestNoConnectionIsRetryable(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	p, err := New(Config{Token: canary, Endpoint: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = p.Purge(t.Context(), keys("rules")); cdn.ClassOf(err) != cdn.Retryable {
-		t.Errorf("error %v, want retryable", err)
 	}
 }
 

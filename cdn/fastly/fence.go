@@ -20,7 +20,8 @@ import (
 var _ cdn.Fencer = (*Purger)(nil)
 
 // Fence raises the item `mingen-<region>` of the service's dictionary to epoch,
-// and returns when that has spread. The VCL of the service has to obey it;
+// and returns when that has spread and is still there: Fastly may lose one of two writes that
+// overlap. The VCL of the service has to obey it;
 // written from the VCL reference, not tried at Fastly, for a dictionary that is
 // called ebbgate there:
 //
@@ -48,17 +49,21 @@ func (p *Purger) Fence(ctx context.Context, scope, region string, epoch uint64) 
 	}
 	raised := item{service: scope, dictionary: dictionary, key: "mingen-" + region, epoch: epoch}
 	wait, err := p.raise(ctx, raised)
-	if err != nil {
+	if err != nil || wait == 0 {
 		return err
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
 	case <-ctx.Done():
 		return p.interrupted(ctx, "the fence is raised, but has not spread yet")
 	}
+	_, stands, err := p.held(ctx, raised)
+	if err == nil && !stands {
+		err = &cdn.Error{Provider: p.name, Class: cdn.Retryable, Message: "the fence was raised, and is not there any more"}
+	}
+	return err
 }
 
 type item struct {

@@ -72,6 +72,30 @@ func TestFenceOfOthers(t *testing.T) {
 	}
 }
 
+// Overlapping writes to one service may be lost at Fastly: what is not there any more once
+// it has spread is no fence.
+func TestFenceThatWasLost(t *testing.T) {
+	for name, test := range map[string]struct {
+		reread cdntest.Fault
+		class  cdn.Class
+	}{
+		"undone":    {cdntest.Fault{Body: `{"item_key":"mingen-eu","item_value":"16"}`}, cdn.Retryable},
+		"deleted":   {cdntest.Fault{Status: 404}, cdn.Retryable},
+		"no answer": {cdntest.Fault{Status: 503}, cdn.Retryable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			remote, p := start(t, cdntest.FastlyConfig{})
+			remote.Inject(cdntest.Fault{}, cdntest.Fault{}, test.reread)
+			if err := p.Fence(t.Context(), service, "eu", 17); err == nil || cdn.ClassOf(err) != test.class {
+				t.Errorf("%v, want %s", err, test.class)
+			}
+			if err := p.Fence(t.Context(), service, "eu", 17); err != nil || obeys(remote, "eu-16") {
+				t.Errorf("the repetition: %v", err)
+			}
+		})
+	}
+}
+
 // An interrupted wait is taken up where it was: the item tells since when.
 func TestFenceWaitsOnlyForTheRest(t *testing.T) {
 	remote, p := start(t, cdntest.FastlyConfig{})

@@ -191,15 +191,7 @@ func (p *Purger) request(ctx context.Context, base string, selectors []cdn.Selec
 	path, host, header := "", "", http.Header{}
 	switch s.Kind {
 	case cdn.URL:
-		u, err := url.Parse(s.Value)
-		if err != nil {
-			return nil, err
-		}
-		host = u.Host
-		_, rest, _ := strings.Cut(s.Value, "://")
-		if path = strings.TrimPrefix(rest, host); !strings.HasPrefix(path, "/") {
-			path = "/" + path
-		}
+		host, path = s.HostPath()
 	case cdn.Key:
 		path = p.config.KeyPath
 		keys := make([]string, len(selectors))
@@ -212,7 +204,8 @@ func (p *Purger) request(ctx context.Context, base string, selectors []cdn.Selec
 	default:
 		panic("httppurge: unknown kind " + string(s.Kind))
 	}
-	req, err := http.NewRequestWithContext(ctx, p.config.Method, strings.TrimRight(base, "/")+path, nil)
+	full := strings.TrimRight(base, "/") + path
+	req, err := http.NewRequestWithContext(ctx, p.config.Method, full, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +213,9 @@ func (p *Purger) request(ctx context.Context, base string, selectors []cdn.Selec
 	if host != "" {
 		req.Host = host
 	}
+	_, full, _ = strings.Cut(full, "://")
+	path, _, _ = strings.Cut(full[strings.Index(full, "/"):], "?")
+	apihttp.Verbatim(req, path)
 	if p.config.Token != "" {
 		value := p.config.Token
 		if textproto.CanonicalMIMEHeaderKey(p.config.TokenHeader) == "Authorization" {

@@ -116,6 +116,13 @@ func TestRequests(t *testing.T) {
 	}{
 		"Traffic Server": {Config{}, "", []string{"url:https://www.example.com/a%2Fb?x=2&x=1&a=%20"},
 			"PURGE www.example.com /a%2Fb?x=2&x=1&a=%20", http.Header{"Authorization": {"Bearer " + canary}}},
+		"what net/http escapes": {Config{}, "", []string{"url:https://www.example.com/a|^{}<>`b[1]?x=|"},
+			"PURGE www.example.com /a|^{}<>`b[1]?x=|", nil},
+		"what net/http escapes behind a path": {Config{Method: "GET"}, "/purge/", []string{"url:https://www.example.com//a|b"},
+			"GET www.example.com /purge//a|b", nil},
+		"two slashes": {Config{}, "", []string{"url:https://www.example.com//a/b"}, "PURGE www.example.com //a/b", nil},
+		"two slashes and what net/http escapes": {Config{}, "", []string{"url:https://www.example.com//a|b?x"},
+			"PURGE www.example.com http://www.example.com//a|b?x", nil},
 		"no path": {Config{}, "/", []string{"url:https://www.example.com:8443?x"}, "PURGE www.example.com:8443 /?x", nil},
 		"nginx": {Config{Method: "GET", TokenHeader: "X-Purge-Token"}, "/purge", []string{"url:http://www.example.com/a"},
 			"GET www.example.com /purge/a", http.Header{"X-Purge-Token": {canary}, "Authorization": nil}},

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -133,13 +132,8 @@ func header(r cdn.Request) http.Header {
 		}
 		return http.Header{name: {strings.Join(keys, " ")}}
 	case cdn.URL:
-		u, _ := url.Parse(s.Value) // validated
-		_, rest, _ := strings.Cut(s.Value, "://")
-		path := strings.TrimPrefix(rest, u.Host)
-		if !strings.HasPrefix(path, "/") {
-			path = "/" + path
-		}
-		return http.Header{"Ebbgate-Ban-Host": {u.Host}, "Ebbgate-Ban-Url": {path}}
+		host, path := s.HostPath()
+		return http.Header{"Ebbgate-Ban-Host": {host}, "Ebbgate-Ban-Url": {path}}
 	case cdn.Prefix:
 		host, path := s.HostPath()
 		return http.Header{"Ebbgate-Ban-Host": {host}, "Ebbgate-Ban-Prefix": {"^" + regexp.QuoteMeta(path)}}

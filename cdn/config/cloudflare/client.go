@@ -19,10 +19,8 @@ package cloudflare
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -62,8 +60,8 @@ func newClient(a Account, scope, name string) (client, error) {
 	if err := apihttp.ValidToken(a.Token); err != nil {
 		return client{}, fmt.Errorf("cloudflare target: %w", err)
 	}
-	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return client{}, errors.New("cloudflare target: endpoint must be an http or https URL without user")
+	if err := apihttp.Endpoint(a.Endpoint); err != nil {
+		return client{}, fmt.Errorf("cloudflare target: endpoint %w", err)
 	}
 	if a.Timeout < 0 {
 		return client{}, errors.New("cloudflare target: timeout is negative")
@@ -90,29 +88,19 @@ func (c client) Name() string { return c.name }
 // call makes one call and decodes its result into result, which may be nil. What the
 // library makes of the answer does not count.
 func (c client) call(ctx context.Context, op string, result any, do func(ctx context.Context) error) error {
+	_, err := c.page(ctx, op, result, do)
+	return err
+}
+
+// page is call, and returns where the next page begins, "" after the last.
+func (c client) page(ctx context.Context, op string, result any, do func(ctx context.Context) error) (cursor string, err error) {
 	ctx, answer := apihttp.WithAnswer(ctx)
-	err := do(ctx)
-	var e envelope
-	said := apihttp.Said{}
-	if answer.Status != 0 {
-		if decodeErr := json.Unmarshal(answer.Body, &e); decodeErr != nil {
-			said.Message = "the answer is not the JSON it should be"
-		} else if answer.Status/100 == 2 && e.Success {
-			if result == nil || json.Unmarshal(e.Result, result) == nil {
-				return nil
-			}
-			said.Message = "the answer has a result of another kind"
-		} else {
-			said = e.said(answer.Status)
-		}
-	} else if err == nil {
-		err = errors.New("no answer")
+	err = do(ctx)
+	cursor, failed := apihttp.Call{Provider: "cloudflare", Scope: c.scope, Secrets: []string{c.token}, Answer: answer}.Cloudflare(err, result)
+	if failed != nil {
+		return "", &config.Error{Op: op, Target: c.name, Err: failed}
 	}
-	failed := apihttp.Call{Provider: "cloudflare", Scope: c.scope, Secrets: []string{c.token}, Answer: answer}.Failure(err, said)
-	if failed.Err == nil {
-		failed.Err = e.code()
-	}
-	return &config.Error{Op: op, Target: c.name, Err: failed}
+	return cursor, nil
 }
 
 // refused is a failure that repeating does not mend.
@@ -122,54 +110,5 @@ func (c client) refused(op, message string) error {
 	}}
 }
 
-// envelope is every answer of the API.
-type envelope struct {
-	Success bool `json:"success"`
-	Errors  []struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	} `json:"errors"`
-	Result json.RawMessage `json:"result"`
-}
-
-// code is a number of Cloudflare's own, for errors.Is.
-type code int
-
-func (c code) Error() string { return fmt.Sprintf("code %d", int(c)) }
-
-const (
-	noRoute      code = 7003  // no such account or zone
-	invalidToken code = 9109  // or one that is not allowed this
-	authFailed   code = 10000 // authentication error
-	noEntryPoint code = 10003 // the phase of the zone never had a ruleset
-)
-
-func (e envelope) code() error {
-	if len(e.Errors) == 0 {
-		return nil
-	}
-	return code(e.Errors[0].Code)
-}
-
-// said reads what a complaint says, which may come with HTTP 200.
-func (e envelope) said(status int) apihttp.Said {
-	if len(e.Errors) == 0 {
-		return apihttp.Said{Message: "the answer has neither success nor an error"}
-	}
-	var texts []string
-	for _, entry := range e.Errors {
-		texts = append(texts, fmt.Sprintf("%d %s", entry.Code, entry.Message))
-	}
-	s := apihttp.Said{Message: strings.Join(texts, "; ")}
-	switch e.code() {
-	case noRoute:
-		s.Class = cdn.NotFound
-	case invalidToken, authFailed:
-		s.Class = cdn.Auth
-	default:
-		if status/100 == 2 {
-			s.Class = cdn.Refused
-		}
-	}
-	return s
-}
+// noEntryPoint says that the phase of the zone never had a ruleset.
+const noEntryPoint apihttp.CloudflareCode = 10003

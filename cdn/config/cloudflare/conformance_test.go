@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/config/configtest"
@@ -28,15 +29,6 @@ func remote(t *testing.T) (*configtest.Cloudflare, Account) {
 	return c, Account{Token: configtest.Token, Endpoint: server.URL + "/client/v4"}
 }
 
-// target fails the test for what New refused.
-func target[T config.Target](t *testing.T, made T, err error) config.Target {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
-}
-
 func TestNamespace(t *testing.T) {
 	configtest.Run(t, func(t *testing.T) configtest.Place {
 		c, a := remote(t)
@@ -53,7 +45,7 @@ func TestNamespace(t *testing.T) {
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
 				n, err := NewNamespace(a, account, namespace, 0)
-				return target(t, n, err)
+				return configtest.Target(t, n, err)
 			},
 			Remote: &c.Remote,
 			Holds:  func() string { return fmt.Sprint(c.Pairs(path)) },
@@ -76,6 +68,10 @@ func TestRuleset(t *testing.T) {
 			{"action": "block", "expression": "ip.src eq 192.0.2.1", "ref": "hand", "enabled": false},
 			{"action": "log", "expression": "true"},
 		}},
+		// The first release asks for less of it than there is.
+		"overlapping": {Description: "one", Rules: []map[string]any{
+			{"action": "block", "expression": "ip.src in $bad", "action_parameters": map[string]any{"response": map[string]any{"status_code": 403, "content": "by hand"}}, "logging": map[string]any{"enabled": true}},
+		}},
 		"empty": {Description: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +81,7 @@ func TestRuleset(t *testing.T) {
 				return configtest.Place{
 					New: func(t *testing.T) config.Target {
 						r, err := NewRuleset(a, zone, phase)
-						return target(t, r, err)
+						return configtest.Target(t, r, err)
 					},
 					Remote: &c.Remote,
 					Holds: func() string {
@@ -103,7 +99,7 @@ func TestRuleset(t *testing.T) {
 						}
 						return strings.Join(lines, "\n")
 					},
-					First: map[string]string{RulesetFile: `{"description": "one", "rules": [{"action": "block", "expression": "ip.src in $bad", "action_parameters": {"response": {"status_code": 403}}}]}`},
+					First: map[string]string{RulesetFile: `{"description": " one\n", "rules": [{"action": "block", "expression": "ip.src in $bad", "action_parameters": {"response": {"status_code": 403}}}]}`},
 					Second: map[string]string{RulesetFile: `{"rules": [
 						{"action": "log", "expression": "http.host eq \"a\"", "ref": "log"}, {"action": "block", "expression": "ip.src in $bad", "enabled": false}]}`},
 					Bad: map[string]string{RulesetFile: `{"rules": [{"action": "block", "expression": "a mistake"}]}`}, Why: "20127 rules[0]: 'a mistake' is not a valid expression",
@@ -123,6 +119,12 @@ func TestRuleset(t *testing.T) {
 }
 
 func TestWorker(t *testing.T) {
+	for name, trial := range map[string]Trial{"at once": {}, "after a trial": {Percent: 10, For: 2 * time.Millisecond}} {
+		t.Run(name, func(t *testing.T) { testWorker(t, trial) })
+	}
+}
+
+func testWorker(t *testing.T, trial Trial) {
 	configtest.Run(t, func(t *testing.T) configtest.Place {
 		c, a := remote(t)
 		path := configtest.WorkerPath(account, script)
@@ -136,8 +138,8 @@ func TestWorker(t *testing.T) {
 		})
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
-				w, err := NewWorker(a, account, script, Trial{})
-				return target(t, w, err)
+				w, err := NewWorker(a, account, script, trial)
+				return configtest.Target(t, w, err)
 			},
 			Remote: &c.Remote,
 			Holds: func() string {

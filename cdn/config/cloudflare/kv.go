@@ -1,6 +1,7 @@
 package cloudflare
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -96,7 +97,7 @@ func (n *Namespace) Load(files fs.FS) (config.Content, error) {
 		if len(data) > kvValue {
 			return fmt.Errorf("%s: has %d bytes, at most %d are taken", path, len(data), kvValue)
 		}
-		if !utf8.Valid(data) {
+		if !utf8.Valid(data) || bytes.ContainsRune(data, utf8.RuneError) { // which stands for what is none
 			return fmt.Errorf("%s: is not UTF-8 text, and could not be read back", path)
 		}
 		c.Items[key] = pair{Value: string(data)}.item()
@@ -116,7 +117,7 @@ func (n *Namespace) Stage(_ context.Context, want config.State, _ config.Content
 
 // Read gets the values of the keys, or of all.
 func (n *Namespace) Read(ctx context.Context, keys []string) (config.State, error) {
-	s := config.State{Items: map[string]string{}}
+	s := config.State{Items: map[string]string{}, Lossy: map[string]bool{}}
 	if keys == nil {
 		var err error
 		if keys, err = n.list(ctx); err != nil {
@@ -145,11 +146,8 @@ func (n *Namespace) list(ctx context.Context) (names []string, err error) {
 		var keys []struct {
 			Name string `json:"name"`
 		}
-		err := n.call(ctx, "read", &keys, func(ctx context.Context) error {
-			page, err := n.service.Keys.List(ctx, n.namespace, p)
-			if page != nil {
-				cursor = page.ResultInfo.Cursor
-			}
+		cursor, err = n.page(ctx, "read", &keys, func(ctx context.Context) error {
+			_, err := n.service.Keys.List(ctx, n.namespace, p)
 			return err
 		})
 		if err != nil {
@@ -192,10 +190,9 @@ func (n *Namespace) get(ctx context.Context, keys []string, s *config.State) err
 		case v == nil || v.Expiration > 0:
 		case key == config.Mark:
 			s.Release = v.Value
-		case strings.ContainsRune(v.Value, utf8.RuneError):
-			return n.refused("read", fmt.Sprintf("key %.100q holds no text, and could not be put back", key))
 		default:
 			s.Items[key] = v.item()
+			s.Lossy[key] = strings.ContainsRune(v.Value, utf8.RuneError)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -87,6 +88,9 @@ func (r *Ruleset) Load(files fs.FS) (config.Content, error) {
 	if err := dec.Decode(&d); err != nil {
 		return c, fmt.Errorf("%s: %w", RulesetFile, err)
 	}
+	if _, err := dec.Token(); err != io.EOF {
+		return c, fmt.Errorf("%s: holds more than one JSON value", RulesetFile)
+	}
 	if d.Rules == nil {
 		return c, fmt.Errorf("%s: rules is missing; an empty list removes all", RulesetFile)
 	}
@@ -109,7 +113,22 @@ func (r *Ruleset) Load(files fs.FS) (config.Content, error) {
 	return c, nil
 }
 
-var markPattern = regexp.MustCompile(`^(.*?) ?\[` + config.Mark + ` ([^\]]*)\]$`)
+var markPattern = regexp.MustCompile(`(?s)^(?:(.*) )?\[` + config.Mark + ` ([^\]]*)\]$`)
+
+// marked is a description with the mark of a release at its end, unmarked takes it off.
+func marked(description, release string) string {
+	if description != "" {
+		description += " "
+	}
+	return fmt.Sprintf("%s[%s %s]", description, config.Mark, release)
+}
+
+func unmarked(text string) (description, release string) {
+	if m := markPattern.FindStringSubmatch(text); m != nil {
+		return m[1], m[2]
+	}
+	return text, ""
+}
 
 // Read gets the ruleset; one that was never made is empty.
 func (r *Ruleset) Read(ctx context.Context, _ []string) (config.State, error) {
@@ -130,9 +149,7 @@ func (r *Ruleset) Read(ctx context.Context, _ []string) (config.State, error) {
 		return config.State{}, err
 	}
 	s := config.State{Version: got.Version}
-	if m := markPattern.FindStringSubmatch(got.Description); m != nil {
-		got.Description, s.Release = m[1], m[2]
-	}
+	got.Description, s.Release = unmarked(got.Description)
 	for _, rule := range got.Rules {
 		if rule["ref"] == rule["id"] {
 			delete(rule, "ref") // nobody chose it
@@ -211,7 +228,7 @@ func (r *Ruleset) put(ctx context.Context, op string, want config.State) error {
 		Rules       json.RawMessage `json:"rules"`
 	}{want.Items[descriptionKey], json.RawMessage(want.Items[rulesKey])}
 	if want.Release != "" {
-		d.Description = strings.TrimPrefix(fmt.Sprintf("%s [%s %s]", d.Description, config.Mark, want.Release), " ")
+		d.Description = marked(d.Description, want.Release)
 	}
 	data, err := json.Marshal(d)
 	if err != nil {

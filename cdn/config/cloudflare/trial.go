@@ -41,6 +41,8 @@ func (w *Worker) try(ctx context.Context, b config.Batch, now deployment) error 
 		}
 		if err := b.Check(ctx, header); err == nil {
 			fails = 0
+		} else if ctx.Err() != nil {
+			return ctx.Err() // which says nothing of the version
 		} else if fails++; fails == trialFails || !time.Now().Before(end) {
 			return fmt.Errorf("%w: version %s with %v%% of the requests: %w", config.ErrTrial, b.Want.Version, w.trial.Percent, err)
 		}

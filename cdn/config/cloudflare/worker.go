@@ -38,8 +38,11 @@ const tagPrefix = "ebbgate-"
 // Trial lets a part of the requests reach a new version first.
 type Trial struct {
 	Percent float64       // 0 to 99; 0 is for the checks alone
-	For     time.Duration // how long; 0: there is no trial
+	For     time.Duration // how long, up to 10 minutes; 0: there is no trial
 }
+
+// mostTrial bounds what an order to go back may have to wait for.
+const mostTrial = 10 * time.Minute
 
 // Worker is a script with its deployment. A release becomes a version, uploaded
 // without serving, and then all of the deployment.
@@ -49,6 +52,7 @@ type Worker struct {
 	trial           Trial
 	versions        *workers.ScriptVersionService
 	deployments     *workers.ScriptDeploymentService
+	passed          string // version that came through its trial, if nothing else was written since
 }
 
 var scriptPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
@@ -61,8 +65,8 @@ func NewWorker(a Account, account, script string, trial Trial) (*Worker, error) 
 	if !scriptPattern.MatchString(script) {
 		return nil, fmt.Errorf("cloudflare target: script: %q is not a name of a Worker", script)
 	}
-	if trial.Percent < 0 || trial.Percent > 99 || trial.For < 0 || trial.For > time.Hour {
-		return nil, fmt.Errorf("cloudflare target: trial: %v%% for %s is not 0 to 99 for up to an hour", trial.Percent, trial.For)
+	if trial.Percent < 0 || trial.Percent > 99 || trial.For < 0 || trial.For > mostTrial {
+		return nil, fmt.Errorf("cloudflare target: trial: %v%% for %s is not 0 to 99 for up to %s", trial.Percent, trial.For, mostTrial)
 	}
 	c, err := newClient(a, account, "worker "+script)
 	return &Worker{
@@ -103,6 +107,9 @@ func (w *Worker) Load(files fs.FS) (config.Content, error) {
 	metadata := map[string]any{}
 	if err := json.Unmarshal(data, &metadata); err != nil {
 		return c, fmt.Errorf("%s: %w", workerMetadata, err)
+	}
+	if metadata == nil {
+		return c, fmt.Errorf("%s: is not an object", workerMetadata)
 	}
 	for _, field := range []string{"annotations", "main_module", "body_part"} {
 		if _, there := metadata[field]; there {
@@ -263,6 +270,7 @@ func (w *Worker) Write(ctx context.Context, b config.Batch) error {
 		if err := json.Unmarshal([]byte(value), &shares); err != nil {
 			return fmt.Errorf("cannot change %s: %q is no split: %w", w.name, value, err)
 		}
+		w.passed = ""
 		return w.deploy(ctx, shares, message, true)
 	}
 	past, err := w.history(ctx, "change")
@@ -271,11 +279,13 @@ func (w *Worker) Write(ctx context.Context, b config.Batch) error {
 	}
 	all := []share{{b.Want.Version, 100}}
 	served := slices.ContainsFunc(past, func(d deployment) bool { return slices.Equal(d.Versions, all) })
-	if !served && len(past) > 0 && w.trial.For > 0 {
+	if !served && len(past) > 0 && w.trial.For > 0 && w.passed != b.Want.Version {
+		w.passed = ""
 		if err := w.try(ctx, b, past[0]); err != nil {
 			return err
 		}
 	}
+	w.passed = b.Want.Version // what fails from here on costs no other trial
 	return w.deploy(ctx, all, message, served)
 }
 

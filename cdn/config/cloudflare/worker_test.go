@@ -7,20 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/config/configtest"
 )
-
-func release(version string, files map[string]string) config.Release {
-	tree := fstest.MapFS{}
-	for name, text := range files {
-		tree[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	return config.Release{ID: version + "@1", Content: version, Files: tree}
-}
 
 const hand = "00000000-aaaa-4000-8000-000000000001"
 
@@ -46,7 +37,7 @@ func inUse(t *testing.T) *trialOf {
 
 func (y *trialOf) again() {
 	w, err := NewWorker(y.account, account, script, Trial{Percent: 10, For: 50 * time.Millisecond})
-	y.Keeper, err = config.NewKeeper(config.KeeperConfig{Target: target(y.t, w, err), Dir: y.dir, Settle: 1, Backoff: time.Millisecond})
+	y.Keeper, err = config.NewKeeper(config.KeeperConfig{Target: configtest.Target(y.t, w, err), Dir: y.dir, Settle: 1, Backoff: time.Millisecond})
 	if err != nil {
 		y.t.Fatal(err)
 	}
@@ -67,7 +58,7 @@ func (y *trialOf) now() string {
 }
 
 func worker(version, code string, check func(context.Context, http.Header) error) config.Release {
-	r := release(version, map[string]string{"worker.js": code})
+	r := configtest.Release(version, map[string]string{"worker.js": code})
 	r.Check = check
 	return r
 }
@@ -92,24 +83,30 @@ func TestTrial(t *testing.T) {
 		t.Errorf("%s, after %d checks", y.now(), asked)
 	}
 
-	// One that fails its trial never gets all requests, and is not tried again.
-	bad := worker("2.0", "two", func(context.Context, http.Header) error { return errors.New("probe /: answered 500") })
-	before := len(y.Calls())
-	err := y.Activate(t.Context(), bad)
-	if !errors.Is(err, config.ErrTrial) || config.Passing(err) || !strings.Contains(err.Error(), "with 10% of the requests: probe /: answered 500") {
-		t.Errorf("a bad version: %v", err)
-	}
-	if y.now() != "one 90, two 10" {
-		t.Errorf("after a failed trial: %s", y.now())
-	}
-	deployed := 0
-	for _, call := range y.Calls()[before:] {
-		if strings.HasPrefix(call, "POST ") && strings.HasSuffix(call, "/deployments") {
-			deployed++
+	// One that fails its trial never gets all requests, and is not tried again, whether it
+	// answers or not.
+	for says, failure := range map[string]error{
+		"probe /: answered 500": errors.New("probe /: answered 500"),
+		"probe /: no answer":    fmt.Errorf("probe /: no answer: %w", context.DeadlineExceeded),
+	} {
+		bad := worker("2.0", "two", func(context.Context, http.Header) error { return failure })
+		before := len(y.Calls())
+		err := y.Activate(t.Context(), bad)
+		if !errors.Is(err, config.ErrTrial) || config.Passing(err) || !strings.Contains(err.Error(), "with 10% of the requests: "+says) {
+			t.Errorf("a bad version: %v", err)
 		}
-	}
-	if deployed != 1 {
-		t.Errorf("deployed %d times", deployed)
+		if y.now() != "one 90, two 10" {
+			t.Errorf("after a failed trial: %s", y.now())
+		}
+		deployed := 0
+		for _, call := range y.Calls()[before:] {
+			if strings.HasPrefix(call, "POST ") && strings.HasSuffix(call, "/deployments") {
+				deployed++
+			}
+		}
+		if deployed != 1 {
+			t.Errorf("%s: deployed %d times", says, deployed)
+		}
 	}
 
 	// Going back needs no trial, nor does what was there before.
@@ -126,8 +123,8 @@ func TestTrial(t *testing.T) {
 func TestTrialInterrupted(t *testing.T) {
 	y := inUse(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	one := worker("1.0", "one", func(context.Context, http.Header) error { cancel(); return nil })
-	if err := y.Activate(ctx, one); !errors.Is(err, context.Canceled) || y.now() != "1 90, one 10" {
+	one := worker("1.0", "one", func(ctx context.Context, _ http.Header) error { cancel(); return ctx.Err() })
+	if err := y.Activate(ctx, one); !errors.Is(err, context.Canceled) || errors.Is(err, config.ErrTrial) || y.now() != "1 90, one 10" {
 		t.Fatalf("%v, %s", err, y.now())
 	}
 	y.again()
@@ -138,6 +135,30 @@ func TestTrialInterrupted(t *testing.T) {
 	one.Check = func(context.Context, http.Header) error { asked++; return nil }
 	if err := y.Activate(t.Context(), one); err != nil || asked == 0 || y.now() != "one 100" {
 		t.Errorf("%v after %d checks, %s", err, asked, y.now())
+	}
+}
+
+// A version that came through its trial has not to do so again because of what fails after.
+func TestTrialIsNotRepeated(t *testing.T) {
+	y := inUse(t)
+	asked := 0
+	one := worker("1.0", "one", func(context.Context, http.Header) error {
+		if asked++; asked == 1 { // the last call is the one that gives it all requests
+			y.At(1, configtest.Fault{Status: http.StatusServiceUnavailable})
+		}
+		return nil
+	})
+	if err := y.Activate(t.Context(), one); err != nil || y.now() != "one 100" {
+		t.Fatalf("%v, %s", err, y.now())
+	}
+	trials := 0
+	for _, d := range y.Worker(configtest.WorkerPath(account, script)).Deployments {
+		if len(d.Shares) == 2 {
+			trials++
+		}
+	}
+	if trials != 1 {
+		t.Errorf("%d trials", trials)
 	}
 }
 
@@ -161,7 +182,7 @@ func TestOneVersionOfOneContent(t *testing.T) {
 // What is uploaded: one JSON part with all metadata, and secrets that stay.
 func TestUpload(t *testing.T) {
 	y := inUse(t)
-	r := release("1.0", map[string]string{
+	r := configtest.Release("1.0", map[string]string{
 		"worker.js": "export default {}", "modules/a/lib.wasm": "\x00asm", "site/index.html": "not for us",
 		"worker.json": `{"compatibility_date": "2026-01-01", "bindings": [{"type": "kv_namespace", "name": "KV", "namespace_id": "x"}]}`,
 	})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
@@ -69,15 +68,16 @@ type suite struct {
 // stay is a keeper at its place.
 type stay struct {
 	Place
-	t    *testing.T
-	dir  string
-	keep bool
+	t       *testing.T
+	dir     string
+	keep    bool
+	backoff time.Duration
 	*config.Keeper
 }
 
 func (s suite) begin(t *testing.T) *stay {
 	t.Helper()
-	y := &stay{Place: s.make(t), t: t, dir: t.TempDir(), keep: s.keep}
+	y := &stay{Place: s.make(t), t: t, dir: t.TempDir(), keep: s.keep, backoff: time.Millisecond}
 	y.again()
 	return y
 }
@@ -98,7 +98,7 @@ func (n narrow) Limits() config.Limits {
 func (y *stay) again() {
 	y.t.Helper()
 	k, err := config.NewKeeper(config.KeeperConfig{
-		Target: narrow{y.New(y.t)}, Dir: y.dir, Keep: y.keep, Settle: time.Nanosecond, Timeout: 5 * time.Second, Backoff: time.Millisecond, Every: time.Nanosecond,
+		Target: narrow{y.New(y.t)}, Dir: y.dir, Keep: y.keep, Settle: time.Nanosecond, Timeout: 5 * time.Second, Backoff: y.backoff, Every: time.Nanosecond,
 	})
 	if err != nil {
 		y.t.Fatal(err)
@@ -106,18 +106,8 @@ func (y *stay) again() {
 	y.Keeper = k
 }
 
-// release makes a release of files.
-func release(version string, files map[string]string) config.Release {
-	tree := fstest.MapFS{}
-	for name, text := range files {
-		tree[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	content := version + "-0123456789ab"
-	return config.Release{ID: content + "@7", Content: content, Files: tree}
-}
-
-func (y *stay) first() config.Release  { return release("1.0.0", y.First) }
-func (y *stay) second() config.Release { return release("2.0.0", y.Second) }
+func (y *stay) first() config.Release  { return Release("1.0.0-0123456789ab", y.First) }
+func (y *stay) second() config.Release { return Release("2.0.0-0123456789ab", y.Second) }
 
 // put activates and confirms.
 func (y *stay) put(r config.Release) string {
@@ -188,7 +178,7 @@ func (s suite) thereAndBack(t *testing.T) {
 func (s suite) refuses(t *testing.T) {
 	y := s.begin(t)
 	held := y.put(y.first())
-	bad := release("3.0.0", y.Bad)
+	bad := Release("3.0.0-0123456789ab", y.Bad)
 	for what, do := range map[string]func(context.Context, config.Release) error{"validated": y.Validate, "activated": y.Activate} {
 		err := do(t.Context(), bad)
 		if err == nil || !strings.Contains(err.Error(), y.Why) || config.Passing(err) || strings.Contains(err.Error(), "\n") {
@@ -351,20 +341,21 @@ func (s suite) tokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := y.Remote.Outage(Fault{Status: status, Message: "bad token " + Token})
-		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		var said []string
-		note := func(err error) {
-			if err == nil {
-				t.Errorf("status %d is no failure", status)
+		y.backoff = time.Minute // longer than the timeout: each step says what failed first
+		y.again()
+		for what, do := range map[string]func() error{
+			"activated": func() error { return y.Activate(t.Context(), y.second()) },
+			"validated": func() error { return y.Validate(t.Context(), y.second()) },
+			"confirmed": func() error { _, err := y.Confirm(t.Context(), y.second()); return err },
+			"restored":  func() error { return y.Restore(t.Context()) },
+		} {
+			err := do()
+			if err == nil || !strings.Contains(err.Error(), "bad token") {
+				t.Errorf("with status %d it is %s: %v", status, what, err)
 			}
 			said = append(said, fmt.Sprintf("%v %+v %#v", err, err, err))
 		}
-		note(y.Activate(short, y.second()))
-		note(y.Validate(short, y.second()))
-		_, err := y.Confirm(t.Context(), y.second())
-		note(err)
-		note(y.Restore(short))
-		cancel()
 		end()
 		record, err := os.ReadFile(filepath.Join(y.dir, "before.json"))
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -108,6 +109,9 @@ func (f *Fastly) answer(req *http.Request, body []byte) reply {
 	if _, ok := route(path, "service/*/acl/*/entries"); ok {
 		return f.entries(req, path[:len(path)-len("/entries")], body)
 	}
+	if parts, ok := route(path, "service/*/dictionary/*/item/*"); ok {
+		return f.item(req, path[:len(path)-len("/item/")-len(parts[2])], parts[2], body)
+	}
 	_, dictionary := route(path, "service/*/dictionary/*/items")
 	_, store := route(path, "resources/stores/config/*/items")
 	if dictionary || store {
@@ -162,6 +166,27 @@ func (f *Fastly) pairs(req *http.Request, path string, body []byte) reply {
 	}
 	f.items[path] = next
 	return fastlyOK
+}
+
+// item is how the controller's fences read and write the same dictionaries.
+func (f *Fastly) item(req *http.Request, path, key string, body []byte) reply {
+	held, ok := f.items[path]
+	if !ok {
+		return fastlyRefuse(http.StatusNotFound, "Couldn't find it")
+	}
+	value, there := held[key]
+	if req.Method == http.MethodPut {
+		form, err := url.ParseQuery(string(body))
+		if err != nil || len(held) == f.most[path] && !there {
+			return fastlyRefuse(http.StatusBadRequest, fmt.Sprintf("Exceeding max_dictionary_items, or no form: %v", err))
+		}
+		value, there = form.Get("item_value"), true
+		held[key] = value
+	}
+	if !there {
+		return fastlyRefuse(http.StatusNotFound, "Cannot find item "+key)
+	}
+	return reply{status: http.StatusOK, body: map[string]string{"item_key": key, "item_value": value}}
 }
 
 func (f *Fastly) entries(req *http.Request, path string, body []byte) reply {

@@ -28,8 +28,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -39,6 +39,7 @@ import (
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/internal/apihttp"
+	"github.com/ebbgate/ebbgate/cdn/internal/fastlyapi"
 )
 
 // Account is how a target reaches Fastly.
@@ -69,8 +70,8 @@ func newClient(a Account, scope, name string) (client, error) {
 	if err := apihttp.ValidToken(a.Token); err != nil {
 		return client{}, fmt.Errorf("fastly target: %w", err)
 	}
-	if u, err := url.Parse(a.Endpoint); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return client{}, errors.New("fastly target: endpoint must be an http or https URL without user")
+	if err := apihttp.Endpoint(a.Endpoint); err != nil {
+		return client{}, fmt.Errorf("fastly target: endpoint %w", err)
 	}
 	if a.Timeout < 0 {
 		return client{}, errors.New("fastly target: timeout is negative")
@@ -102,15 +103,7 @@ func (c client) call(ctx context.Context, op string, do func(ctx context.Context
 	if err == nil {
 		return nil
 	}
-	said := apihttp.Said{}
-	if http, ok := errors.AsType[*api.HTTPError](err); ok {
-		for _, o := range http.Errors {
-			said.Message = strings.Trim(o.Title+": "+o.Detail, ": ")
-		}
-	} else if answer.Status != 0 {
-		said.Message = err.Error()
-	}
-	failed := apihttp.Call{Provider: "fastly", Scope: c.scope, Secrets: []string{c.token}, Answer: answer}.Failure(err, said)
+	failed := fastlyapi.Failure(apihttp.Call{Provider: "fastly", Scope: c.scope, Secrets: []string{c.token}, Answer: answer}, err)
 	return &config.Error{Op: op, Target: c.name, Err: failed}
 }
 
@@ -158,8 +151,11 @@ func readJSON(files fs.FS, name string, into any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("%s: holds more than one JSON value", name)
+	}
+	if strings.TrimSpace(string(data)) == "null" { // which decodes into nothing without an error
+		return fmt.Errorf("%s: is null", name)
 	}
 	return nil
 }

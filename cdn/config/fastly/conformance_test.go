@@ -23,15 +23,6 @@ func remote(t *testing.T) (*configtest.Fastly, Account) {
 	return f, Account{Token: configtest.Token, Endpoint: server.URL}
 }
 
-// target fails the test for what New refused.
-func target[T config.Target](t *testing.T, made T, err error) config.Target {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
-}
-
 // pairsPlace is a dictionary or config store.
 func pairsPlace(f *configtest.Fastly, path, file string) configtest.Place {
 	f.SetItems(path, 20, map[string]string{"front": "by hand", "theirs": "stays", "mingen-eu-west": "3"})
@@ -57,7 +48,7 @@ func TestDictionary(t *testing.T) {
 		p := pairsPlace(f, configtest.DictionaryPath(service, thing), DictionaryFile)
 		p.New = func(t *testing.T) config.Target {
 			d, err := NewDictionary(account, service, thing, 20)
-			return target(t, d, err)
+			return configtest.Target(t, d, err)
 		}
 		return p
 	})
@@ -69,7 +60,7 @@ func TestConfigStore(t *testing.T) {
 		p := pairsPlace(f, configtest.ConfigStorePath(thing), ConfigStoreFile)
 		p.New = func(t *testing.T) config.Target {
 			s, err := NewConfigStore(account, thing, 20)
-			return target(t, s, err)
+			return configtest.Target(t, s, err)
 		}
 		return p
 	})
@@ -94,7 +85,7 @@ func TestACL(t *testing.T) {
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
 				l, err := NewACL(account, service, thing, 20)
-				return target(t, l, err)
+				return configtest.Target(t, l, err)
 			},
 			Remote: &f.Remote,
 			Holds: func() string {
@@ -128,7 +119,7 @@ func TestService(t *testing.T) {
 		return configtest.Place{
 			New: func(t *testing.T) config.Target {
 				s, err := NewService(account, service)
-				return target(t, s, err)
+				return configtest.Target(t, s, err)
 			},
 			Remote: &f.Remote,
 			Holds: func() string {

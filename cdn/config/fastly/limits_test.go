@@ -26,10 +26,10 @@ func TestLargeDictionary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := release("1.0", map[string]string{DictionaryFile: string(data)})
+	r := configtest.Release("1.0", map[string]string{DictionaryFile: string(data)})
 	keeper := func(most int) *config.Keeper {
 		d, err := NewDictionary(account, service, thing, most)
-		k, err := config.NewKeeper(config.KeeperConfig{Target: target(t, d, err), Dir: t.TempDir(), Settle: 1})
+		k, err := config.NewKeeper(config.KeeperConfig{Target: configtest.Target(t, d, err), Dir: t.TempDir(), Settle: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +56,22 @@ func TestLargeDictionary(t *testing.T) {
 	}
 }
 
+// The controller's fences in the same dictionary take room, too.
+func TestFencesCount(t *testing.T) {
+	f, account := remote(t)
+	f.SetItems(configtest.DictionaryPath(service, thing), 5, map[string]string{"mingen-eu": "1", "mingen-us": "1"})
+	d, err := NewDictionary(account, service, thing, 5)
+	k, err := config.NewKeeper(config.KeeperConfig{Target: configtest.Target(t, d, err), Dir: t.TempDir(), Settle: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	activate(t, k, configtest.Release("1.0", map[string]string{DictionaryFile: `{"a": "1", "b": "1"}`}))
+	err = k.Validate(t.Context(), configtest.Release("2.0", map[string]string{DictionaryFile: `{"a": "1", "b": "1", "c": "1"}`}))
+	if err == nil || config.Passing(err) || !strings.Contains(err.Error(), "it would hold 6 items with the mark and what is kept, at most 5 fit") {
+		t.Error(err)
+	}
+}
+
 // A write-only dictionary shows no values: it is refused before anything is sent.
 func TestWriteOnlyDictionary(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -67,12 +83,27 @@ func TestWriteOnlyDictionary(t *testing.T) {
 	}))
 	defer server.Close()
 	d, err := NewDictionary(Account{Token: configtest.Token, Endpoint: server.URL}, service, thing, 0)
-	k, err := config.NewKeeper(config.KeeperConfig{Target: target(t, d, err), Dir: t.TempDir()})
+	k, err := config.NewKeeper(config.KeeperConfig{Target: configtest.Target(t, d, err), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = k.Validate(t.Context(), release("1.0", map[string]string{DictionaryFile: `{"a": "1"}`}))
+	err = k.Validate(t.Context(), configtest.Release("1.0", map[string]string{DictionaryFile: `{"a": "1"}`}))
 	if err == nil || config.Passing(err) || !strings.Contains(err.Error(), "the dictionary is write-only") {
+		t.Error(err)
+	}
+}
+
+// All that Fastly says of a bad call is told.
+func TestSeveralErrors(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.api+json")
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"errors": [{"title": "Bad key", "detail": "a"}, {"title": "Bad value"}]}`)
+	}))
+	defer server.Close()
+	d, err := NewDictionary(Account{Token: configtest.Token, Endpoint: server.URL}, service, thing, 0)
+	_, err = configtest.Target(t, d, err).Read(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), ": Bad key: a; Bad value (HTTP 400)") {
 		t.Error(err)
 	}
 }
@@ -87,11 +118,11 @@ func TestACLOfOthers(t *testing.T) {
 		configtest.Entry{IP: "198.51.100.7", Comment: "no mask"})
 	first := f.ACL(path)[0].ID
 	l, err := NewACL(account, service, thing, 0)
-	k, err := config.NewKeeper(config.KeeperConfig{Target: target(t, l, err), Dir: t.TempDir(), Settle: 1})
+	k, err := config.NewKeeper(config.KeeperConfig{Target: configtest.Target(t, l, err), Dir: t.TempDir(), Settle: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	activate(t, k, release("1.0", map[string]string{ACLFile: `[{"ip": "203.0.113.0/24", "comment": "ours"}, {"ip": "198.51.100.7", "comment": "no mask"}]`}))
+	activate(t, k, configtest.Release("1.0", map[string]string{ACLFile: `[{"ip": "203.0.113.0/24", "comment": "ours"}, {"ip": "198.51.100.7", "comment": "no mask"}]`}))
 	var said []string
 	for _, e := range f.ACL(path) {
 		said = append(said, fmt.Sprint(e.IP, " ", e.Comment, " ", e.Negated, " ", e.ID == first))

@@ -78,7 +78,9 @@ func state(items map[string]string) config.State {
 		switch {
 		case key == config.Mark:
 			s.Release = value
-		case !strings.HasPrefix(key, fence):
+		case strings.HasPrefix(key, fence):
+			s.Hidden++
+		default:
 			s.Items[key] = value
 		}
 	}

@@ -4,19 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/config/configtest"
 )
-
-func release(version string, files map[string]string) config.Release {
-	tree := fstest.MapFS{}
-	for name, text := range files {
-		tree[name] = &fstest.MapFile{Data: []byte(text)}
-	}
-	return config.Release{ID: version + "@1", Content: version, Files: tree}
-}
 
 // inUse is a service whose active version was made by hand, and a keeper of it.
 func inUse(t *testing.T, keep bool) (*configtest.Fastly, *config.Keeper) {
@@ -27,7 +18,7 @@ func inUse(t *testing.T, keep bool) (*configtest.Fastly, *config.Keeper) {
 		v.Backends["origin"] = "192.0.2.1"
 	})
 	s, err := NewService(account, service)
-	k, err := config.NewKeeper(config.KeeperConfig{Target: target(t, s, err), Dir: t.TempDir(), Keep: keep, Settle: 1})
+	k, err := config.NewKeeper(config.KeeperConfig{Target: configtest.Target(t, s, err), Dir: t.TempDir(), Keep: keep, Settle: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +36,8 @@ func activate(t *testing.T, k *config.Keeper, r config.Release) {
 }
 
 var (
-	one = release("1.0", map[string]string{"vcl/main.vcl": "# one"})
-	two = release("2.0", map[string]string{"vcl/main.vcl": "# two"})
+	one = configtest.Release("1.0", map[string]string{"vcl/main.vcl": "# one"})
+	two = configtest.Release("2.0", map[string]string{"vcl/main.vcl": "# two"})
 )
 
 // Going back activates the version that served before; no version is made for it.
@@ -140,7 +131,7 @@ func TestServiceThatNeverServed(t *testing.T) {
 	f, account := remote(t)
 	f.ChangeService(service, func(*configtest.Version) {})
 	s, err := NewService(account, "another")
-	k, err := config.NewKeeper(config.KeeperConfig{Target: target(t, s, err), Dir: t.TempDir()})
+	k, err := config.NewKeeper(config.KeeperConfig{Target: configtest.Target(t, s, err), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,13 +144,13 @@ func TestLoad(t *testing.T) {
 	f, account := remote(t)
 	_ = f
 	d, err := NewDictionary(account, service, thing, 0)
-	dictionary := target(t, d, err)
+	dictionary := configtest.Target(t, d, err)
 	c, err := NewConfigStore(account, thing, 0)
-	store := target(t, c, err)
+	store := configtest.Target(t, c, err)
 	l, err := NewACL(account, service, thing, 0)
-	acl := target(t, l, err)
+	acl := configtest.Target(t, l, err)
 	v, err := NewService(account, service)
-	vcl := target(t, v, err)
+	vcl := configtest.Target(t, v, err)
 	long := strings.Repeat("é", 300)
 	for _, test := range []struct {
 		target     config.Target
@@ -171,6 +162,7 @@ func TestLoad(t *testing.T) {
 		{dictionary, DictionaryFile, `{"a": 1}`, `dictionary.json: key "a": the value is not a string`},
 		{dictionary, DictionaryFile, `{"a": "1"`, "dictionary.json: unexpected EOF"},
 		{dictionary, DictionaryFile, `{"a": "1"} {}`, "dictionary.json: holds more than one JSON value"},
+		{dictionary, DictionaryFile, `{"a": "1"}}`, "dictionary.json: holds more than one JSON value"},
 		{dictionary, DictionaryFile, `{"": "1"}`, "dictionary.json: a key is empty"},
 		{dictionary, DictionaryFile, fmt.Sprintf(`{%q: ""}`, long), "has 300 characters, at most 256 are taken"},
 		{dictionary, DictionaryFile, fmt.Sprintf(`{"a": %q}`, strings.Repeat("x", 8001)), `key "a": the value has 8001 characters, at most 8000 are taken`},
@@ -179,6 +171,7 @@ func TestLoad(t *testing.T) {
 		{store, ConfigStoreFile, fmt.Sprintf(`{%q: ""}`, strings.Repeat("x", 256)), "has 256 characters, at most 255 are taken"},
 		{acl, ACLFile, `[{"ip": "192.0.2.1"}, {"ip": "192.0.2.1/32"}]`, "acl.json: [1]: ip: 192.0.2.1/32 is there twice"},
 		{acl, ACLFile, `[{"ip": "192.0.2.53"}]`, "acl.json: [0]: ip: 192.0.2.53 is kept for the release"},
+		{acl, ACLFile, " null\n", "acl.json: is null"},
 		{acl, ACLFile, `[{"address": "192.0.2.1"}]`, `acl.json: json: unknown field "address"`},
 		{vcl, "README", "", "the release holds neither vcl/*.vcl nor snippets/*.vcl"},
 		{vcl, "vcl/lib.vcl", "", "vcl/main.vcl is missing from the release"},
@@ -187,7 +180,7 @@ func TestLoad(t *testing.T) {
 		{vcl, "snippets/a.receive.vcl", "", "with a type that Fastly knows"},
 		{vcl, "snippets/ebbgate-release.none.vcl", "", "the name is kept for the release"},
 	} {
-		_, err := test.target.Load(release("1", map[string]string{test.file: test.text}).Files)
+		_, err := test.target.Load(configtest.Release("1", map[string]string{test.file: test.text}).Files)
 		if err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s %.40q: %v, want %q", test.file, test.text, err, test.says)
 		}
@@ -197,18 +190,16 @@ func TestLoad(t *testing.T) {
 func TestNew(t *testing.T) {
 	ok := Account{Token: "t"}
 	for says, err := range map[string]error{
-		"service: \"../x\" is not": second(NewDictionary(ok, "../x", thing, 0)),
-		"dictionary: \"\" is not":  second(NewDictionary(ok, service, "", 0)),
-		"acl: \"a/b\" is not":      second(NewACL(ok, service, "a/b", 0)),
-		"store: \"..\" is not":     second(NewConfigStore(ok, "..", 0)),
-		"token is empty":           second(NewService(Account{}, service)),
-		"endpoint must be":         second(NewService(Account{Token: "t", Endpoint: "https://user@host"}, service)),
-		"timeout is negative":      second(NewService(Account{Token: "t", Timeout: -1}, service)),
+		"service: \"../x\" is not": configtest.Refusal(NewDictionary(ok, "../x", thing, 0)),
+		"dictionary: \"\" is not":  configtest.Refusal(NewDictionary(ok, service, "", 0)),
+		"acl: \"a/b\" is not":      configtest.Refusal(NewACL(ok, service, "a/b", 0)),
+		"store: \"..\" is not":     configtest.Refusal(NewConfigStore(ok, "..", 0)),
+		"token is empty":           configtest.Refusal(NewService(Account{}, service)),
+		"endpoint must be":         configtest.Refusal(NewService(Account{Token: "t", Endpoint: "https://user@host"}, service)),
+		"timeout is negative":      configtest.Refusal(NewService(Account{Token: "t", Timeout: -1}, service)),
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)
 		}
 	}
 }
-
-func second[T any](_ T, err error) error { return err }

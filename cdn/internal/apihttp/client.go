@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -76,4 +78,27 @@ func (k keeper) RoundTrip(req *http.Request) (*http.Response, error) {
 		*answer = Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	}
 	return resp, nil
+}
+
+// Endpoint reports an address that calls cannot be made to, or that holds a secret of its
+// own. The error does not repeat it.
+func Endpoint(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("must be an http or https URL without user, query and fragment")
+	}
+	return nil
+}
+
+// Verbatim makes req ask for path as it is written. net/http escapes some characters anew,
+// such as |, and another spelling is another object of a cache. With two slashes at its
+// beginning a path would be taken for a host: it goes in the absolute form (RFC 9112, 3.2.2).
+func Verbatim(req *http.Request, path string) {
+	switch {
+	case req.URL.EscapedPath() == path:
+	case strings.HasPrefix(path, "//"):
+		req.URL.Opaque = "//" + req.Host + path
+	default:
+		req.URL.Opaque = path
+	}
 }

@@ -3,7 +3,6 @@ package apihttp
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"sync"
 
@@ -59,12 +58,8 @@ func Groups(groups map[string][]string) (map[string][]string, error) {
 			return nil, fmt.Errorf("groups[%q] has no instance", scope)
 		}
 		for _, base := range instances {
-			u, err := url.Parse(base)
-			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
-				return nil, fmt.Errorf("groups[%q]: an instance must be an http or https URL without user", scope)
-			}
-			if u.RawQuery != "" || u.Fragment != "" {
-				return nil, fmt.Errorf("groups[%q]: an instance must be a URL without query and fragment", scope)
+			if err := Endpoint(base); err != nil {
+				return nil, fmt.Errorf("groups[%q]: an instance %w", scope, err)
 			}
 		}
 		out[scope] = slices.Clone(instances)

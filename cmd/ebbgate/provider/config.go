@@ -48,7 +48,7 @@ type Target struct {
 
 	Keep    bool          `yaml:"keep"`    // leave alone what no release names; default: delete it
 	Settle  wire.Duration `yaml:"settle"`  // until a change is everywhere; default: by the provider's documentation
-	Timeout wire.Duration `yaml:"timeout"` // of one change with all repetitions; default 3m
+	Timeout wire.Duration `yaml:"timeout"` // of one validation, or one change with all repetitions; default 3m; of a look, if more than 1m
 	// URL is where the bundle's probes go, http(s)://host. Default: they are not sent, since
 	// a target itself answers nothing.
 	URL    string      `yaml:"url"`
@@ -107,12 +107,7 @@ func (t Target) cloudflare(token string) cloudflare.Account {
 // token.
 func Read(path string) (agent.Config, error) {
 	var f file
-	in, err := os.Open(path)
-	if err != nil {
-		return f.Config, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, 1<<20))
+	data, err := readFile(path)
 	if err != nil {
 		return f.Config, fmt.Errorf("cannot read the configuration: %w", err)
 	}
@@ -149,6 +144,22 @@ func Read(path string) (agent.Config, error) {
 		f.Apps[app] = dataplane.Config{URL: t.URL, Limits: t.Limits, Open: t.open}
 	}
 	return f.Config, nil
+}
+
+// maxFile bounds the configuration and a token.
+const maxFile = 1 << 20
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s: is larger than %d bytes", path, maxFile)
+	}
+	return data, err
 }
 
 // check refuses fields that are missing or mean nothing for the kind.

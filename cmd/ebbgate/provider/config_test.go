@@ -32,7 +32,7 @@ func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := Read(write(t, dir, "provider-agent.yaml", enrolled+`
 targets:
-  waf: {kind: fastly-dictionary, token_file: secret/token, service: S1, dictionary: D1, keep: true, url: "https://www.example.com", limits: {files: 3}}
+  waf: {kind: fastly-dictionary, token_file: secret/token, service: S1, dictionary: D1, keep: true, timeout: 5m, url: "https://www.example.com", limits: {files: 3}}
   router: {kind: cloudflare-worker, token_file: /t, account: 0123456789abcdef0123456789abcdef, script: router, trial: {percent: 10, for: 1m}}
 `))
 	if err != nil {
@@ -58,7 +58,7 @@ targets:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if traits := d.Traits(); traits.String() != "fastly-dictionary" || traits.Arms || traits.Look != lookTime {
+	if traits := d.Traits(); traits.String() != "fastly-dictionary" || traits.Arms || traits.Look != 5*time.Minute {
 		t.Errorf("%+v", traits)
 	}
 }
@@ -76,6 +76,7 @@ func TestReadRefuses(t *testing.T) {
 		"targets.waf.trial: means nothing for fastly-service":                      target("kind: fastly-service, service: S1, trial: {percent: 1}"),
 		"targets.waf.max_items: is negative":                                       target("kind: fastly-config-store, store: S1, max_items: -1"),
 		"targets.waf.token_file: is missing":                                       enrolled + "targets: {waf: {kind: fastly-service, service: S1}}",
+		"provider-agent.yaml: is larger than 1048576 bytes":                        target("kind: fastly-service, service: S1") + strings.Repeat("\n", 1<<20),
 		"field token not found":                                                    target("kind: fastly-service, service: S1, token: secret"),
 	} {
 		_, err := Read(write(t, t.TempDir(), "provider-agent.yaml", text))
@@ -95,10 +96,13 @@ func TestOpenRefuses(t *testing.T) {
 		`targets.waf: keeper config: keep: worker a can only be`:                          {Kind: "cloudflare-worker", Account: strings.Repeat("a", 32), Script: "a", Keep: true},
 		`targets.waf: fastly target: endpoint must be an http or https URL`:               {Kind: "fastly-config-store", Store: "S1", Endpoint: "x"},
 		`targets.waf: cloudflare target: account: "x" is not 32`:                          {Kind: "cloudflare-kv", Account: "x", Namespace: strings.Repeat("a", 32)},
+		`targets.waf: token_file: /dev/zero: is larger than 1048576 bytes`:                {Kind: "fastly-service", Service: "S1", TokenFile: "/dev/zero"},
 		`targets.waf: fastly target: acl: "" is not 1 to 64 letters and digits`:           {Kind: "fastly-acl", Service: "S1"},
 		`targets.waf: fastly target: dictionary: "a b" is not 1 to 64 letters and digits`: {Kind: "fastly-dictionary", Service: "S1", Dictionary: "a b"},
 	} {
-		target.TokenFile = token
+		if target.TokenFile == "" {
+			target.TokenFile = token
+		}
 		_, err := dataplane.New(dataplane.Config{App: "waf", Region: "cdn", Dir: filepath.Join(dir, "plane"), Open: target.open})
 		if err == nil || !strings.HasPrefix(err.Error(), says) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%v, want %q", err, says)

@@ -13,7 +13,8 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// lookTime is how long reading a target back may take: 50 pages of a large one.
+// lookTime is how long reading a target back may take, 50 pages of a large one, unless the
+// timeout of the target is longer.
 const lookTime = time.Minute
 
 // every is config.KeeperConfig.Every; tests do not wait for it.
@@ -30,7 +31,7 @@ var _ dataplane.Restorer = (*driver)(nil)
 // open makes the driver of a target. It reads the token, and sends nothing.
 func (t Target) open(cfg dataplane.Config) (dataplane.Driver, error) {
 	fail := func(err error) (dataplane.Driver, error) { return nil, fmt.Errorf("targets.%s: %w", cfg.App, err) }
-	data, err := os.ReadFile(t.TokenFile)
+	data, err := readFile(t.TokenFile)
 	if err != nil {
 		return fail(fmt.Errorf("token_file: %w", err))
 	}
@@ -46,7 +47,8 @@ func (t Target) open(cfg dataplane.Config) (dataplane.Driver, error) {
 		return fail(err)
 	}
 	return &driver{keeper, dataplane.Traits{
-		Name: t.Kind, DropFree: true, Arms: target.Limits().Stages, URL: cfg.URL, Look: lookTime,
+		Name: t.Kind, DropFree: true, Arms: target.Limits().Stages, URL: cfg.URL,
+		Look: max(lookTime, t.Timeout.Std()),
 	}}, nil
 }
 
@@ -80,8 +82,14 @@ func (p passing) Is(target error) bool { return target == wire.ErrDisconnected }
 // Arm has nothing to add: what can be staged has been staged to be validated.
 func (d *driver) Arm(context.Context, dataplane.Release) error { return nil }
 
+// Activate may be tried again, too, if the provider did not answer before anything was
+// changed there.
 func (d *driver) Activate(ctx context.Context, r dataplane.Release) error {
-	return d.Keeper.Activate(ctx, d.release(r))
+	err := d.Keeper.Activate(ctx, d.release(r))
+	if err != nil && config.Passing(err) && config.Untouched(err) {
+		return passing{err}
+	}
+	return err
 }
 
 func (d *driver) Confirm(ctx context.Context, r dataplane.Release) (string, error) {
