@@ -40,8 +40,8 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 	}
 	r := w.last.Summary.Rollout
 	switch {
-	case err == nil && !r.Status.Ended():
-		return nil // the operator looked away
+	case errors.Is(err, errLookedAway):
+		return nil
 	case outer.Err() != nil:
 		return outer.Err()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -54,6 +54,9 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 	}
 	return nil
 }
+
+// errLookedAway ends a watch whose operator has left the live view before the rollout ended.
+var errLookedAway = errors.New("the operator has looked away")
 
 // watcher follows one rollout. What it shows is what the controller says the state is;
 // events only say when to look again, so a lost one costs a second and nothing else.
@@ -172,7 +175,7 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 		case <-tick.C:
 		case e, open := <-events:
 			if !open {
-				return refused
+				return cmp.Or(refused, ctx.Err())
 			}
 			if e.Decision == nil {
 				event(e)

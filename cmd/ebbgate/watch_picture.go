@@ -92,7 +92,8 @@ func (p picture) below(t tree) (lines []string) {
 	return lines
 }
 
-// picture shows the live view until the rollout ends, ctx ends or the operator leaves.
+// picture shows the live view until the rollout ends, ctx ends or the operator leaves, which
+// is errLookedAway.
 func (w *watcher) picture(ctx context.Context, c *cli) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -121,5 +122,8 @@ func (w *watcher) picture(ctx context.Context, c *cli) error {
 	}
 	end := m.(picture)
 	fmt.Fprintln(c.out, tree{width: end.size.Width, color: end.color, every: end.wide, sent: end.look.sent, barriers: barrierLines(w.last)}.render(w.last.Summary))
+	if !end.ended && !w.last.Summary.Rollout.Status.Ended() {
+		return errLookedAway
+	}
 	return end.reason
 }

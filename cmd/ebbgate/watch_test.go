@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +17,12 @@ import (
 // serving returns a client of a controller in memory.
 func serving(t *testing.T) (*apitest.Fake, *api.Client) {
 	t.Helper()
+	return behind(t, func(h http.Handler) http.Handler { return h })
+}
+
+// behind is serving with something between the two.
+func behind(t *testing.T, between func(http.Handler) http.Handler) (*apitest.Fake, *api.Client) {
+	t.Helper()
 	tokens, err := api.ParseTokens([]byte(api.TokenLine("me", api.RoleAdmin, "secret")))
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +32,7 @@ func serving(t *testing.T) (*apitest.Fake, *api.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(s.Handler())
+	srv := httptest.NewServer(between(s.Handler()))
 	t.Cleanup(srv.Close)
 	cl, err := api.NewClient(api.ClientConfig{Server: srv.URL, Token: "secret"})
 	if err != nil {
@@ -96,3 +105,57 @@ func TestPurgeSent(t *testing.T) {
 		t.Errorf("the gap is not 42ms:\n%s", got)
 	}
 }
+
+// Whoever stops waiting, or whose time is up, while a slow terminal takes what is shown, is
+// not told that the rollout is done: by then the events have ended, too.
+func TestWatchEndsWhileShown(t *testing.T) {
+	for _, test := range []struct {
+		timeout time.Duration // 0: a signal
+		code    int
+	}{{0, exitInterrupted}, {20 * time.Millisecond, exitTimeout}} {
+		for range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			began, ended := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			fake, cl := behind(t, func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path != "/v1/events" {
+						h.ServeHTTP(w, r)
+						return
+					}
+					once.Do(func() { close(began) })
+					h.ServeHTTP(w, r)
+					close(ended)
+				})
+			})
+			fake.Play(apitest.Scene("paused"))
+			view, err := cl.App(t.Context(), apitest.App)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var shown sync.Once
+			c := &cli{out: writer(func(b []byte) (int, error) {
+				shown.Do(func() {
+					select {
+					case <-began:
+					case <-time.After(test.timeout + time.Second): // the time was up before
+						return
+					}
+					if test.timeout == 0 {
+						cancel()
+					}
+					<-ended
+				})
+				return len(b), nil
+			}), err: &strings.Builder{}, output: "table"}
+			if code := c.exit(watchRollout(ctx, c, cl, view, test.timeout)); code != test.code {
+				t.Fatalf("timeout %s: exit code %d, want %d", test.timeout, code, test.code)
+			}
+			cancel()
+		}
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
