@@ -38,7 +38,40 @@ type controllerConfig struct {
 	Gates       gatesConfig                  `yaml:"gates"`
 	Freeze      []rollout.Window             `yaml:"freeze"` // when nothing begins in the fleet, as in a plan
 
-	dir string // of the file
+	dir  string // of the file
+	file string // as it was named
+	data []byte // of the file
+}
+
+// fieldError is what is wrong with a field of controller.yaml, "regions.ams.cdn[0].scope".
+type fieldError struct {
+	field string
+	err   error
+}
+
+func (e *fieldError) Error() string { return e.field + ": " + e.err.Error() }
+func (e *fieldError) Unwrap() error { return e.err }
+
+func wrong(field, format string, args ...any) error {
+	return &fieldError{field, fmt.Errorf(format, args...)}
+}
+
+// within names the field around that of err, if err has one.
+func within(field string, err error) error {
+	if e, ok := errors.AsType[*fieldError](err); ok {
+		return &fieldError{field + "." + e.field, e.err}
+	}
+	return &fieldError{field, err}
+}
+
+// at names the file and, where err is about a field, its line.
+func (cfg *controllerConfig) at(err error) error {
+	if e, ok := errors.AsType[*fieldError](err); ok {
+		if line := rollout.FieldLine(cfg.data, e.field); line > 0 {
+			return fmt.Errorf("%s:%d: %w", cfg.file, line, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", cfg.file, err)
 }
 
 // natsConfig chooses between the embedded server and servers of the user's own.
@@ -94,7 +127,8 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 	}
 	cfg := &controllerConfig{
 		Listen: "127.0.0.1:7420", State: "state", Keys: ".", Tokens: "tokens",
-		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"}, dir: filepath.Dir(abs),
+		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"},
+		dir:  filepath.Dir(abs), file: path, data: data,
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
@@ -102,7 +136,7 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 		return nil, fmt.Errorf("%s: %s", path, wire.YAMLReason(err))
 	}
 	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, cfg.at(err)
 	}
 	return cfg, nil
 }
@@ -110,13 +144,13 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 func (cfg *controllerConfig) validate() error {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen: %q is not host:port", cfg.Listen)
+		return wrong("listen", "%q is not host:port", cfg.Listen)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("listen: %s is not loopback; the API carries tokens, put a TLS proxy before it", cfg.Listen)
+		return wrong("listen", "%s is not loopback; the API carries tokens, put a TLS proxy before it", cfg.Listen)
 	}
 	if len(cfg.Regions) == 0 {
-		return errors.New("regions: is empty")
+		return wrong("regions", "is empty")
 	}
 	// A blank path would be the directory of the file: a controller with a blank state finds
 	// none, and begins a new one.
@@ -124,20 +158,25 @@ func (cfg *controllerConfig) validate() error {
 		{"state", cfg.State}, {"keys", cfg.Keys}, {"tokens", cfg.Tokens}, {"nats.hub", cfg.NATS.Hub},
 	} {
 		if p.value == "" {
-			return fmt.Errorf("%s: is blank; leave it out for the default", p.field)
+			return wrong(p.field, "is blank; leave it out for the default")
 		}
 	}
 	if i := slices.Index(cfg.NATS.Servers, ""); i >= 0 {
-		return fmt.Errorf("nats.servers[%d]: is blank", i)
+		return wrong(fmt.Sprintf("nats.servers[%d]", i), "is blank")
 	}
 	if i := slices.Index(cfg.NATS.Advertise, ""); i >= 0 {
-		return fmt.Errorf("nats.advertise[%d]: is blank", i)
+		return wrong(fmt.Sprintf("nats.advertise[%d]", i), "is blank")
 	}
 	if len(cfg.NATS.Servers) == 0 && (cfg.NATS.Creds != "" || cfg.NATS.Replicas > 1) {
-		return errors.New("nats: creds and replicas need servers")
+		return wrong("nats", "creds and replicas need servers")
 	}
 	if r := cfg.NATS.Replicas; r != 0 && r != 1 && r != 3 {
-		return fmt.Errorf("nats.replicas: is %d, want 1 or 3", r)
+		return wrong("nats.replicas", "is %d, want 1 or 3", r)
+	}
+	for _, name := range wire.Keys(cfg.Providers) {
+		if err := cfg.Providers[name].check(); err != nil {
+			return within("providers."+name, err)
+		}
 	}
 	return nil
 }
