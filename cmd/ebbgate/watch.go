@@ -207,15 +207,29 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 	return nil
 }
 
-// lines writes one line for each decision and event; with -o json or yaml, an event in JSON.
+// numbered is an event that shows its number if it has one: a decision that was read from
+// the state has none.
+type numbered struct {
+	ID uint64 `json:"id,omitzero"`
+	controller.Event
+}
+
+// lines writes one line for each decision and event; with -o json an event in JSON, with
+// -o yaml a document.
 func (w *watcher) lines(ctx context.Context, c *cli) error {
 	var shown uint64
 	lost := false
 	line := func(e controller.Event, kind string) error {
-		if c.output == "json" || c.output == "yaml" { // JSON is YAML, too
+		switch c.output {
+		case "yaml": // JSON is YAML, too
+			if _, err := fmt.Fprintln(c.out, "---"); err != nil {
+				return err
+			}
+			fallthrough
+		case "json":
 			enc := json.NewEncoder(c.out)
 			enc.SetEscapeHTML(false)
-			return enc.Encode(e)
+			return enc.Encode(numbered{e.ID, e})
 		}
 		_, err := fmt.Fprintf(c.out, "%s  %-10s  %-9s  %s\n", e.At.UTC().Format("15:04:05.000"), orDash(string(e.Region)), kind, plain(e.Text))
 		return err

@@ -2,12 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
@@ -159,3 +166,45 @@ func TestWatchEndsWhileShown(t *testing.T) {
 type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+// With -o yaml each event is a document of its own, with -o json a line; a decision that was
+// read from the state has no number in the stream of events, and shows none.
+func TestWatchDocuments(t *testing.T) {
+	for _, output := range []string{"json", "yaml"} {
+		fake, cl := serving(t)
+		fake.Play(apitest.Scene("done"))
+		view, err := cl.App(t.Context(), apitest.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		c := &cli{out: &out, err: &strings.Builder{}, output: output}
+		if err := watchRollout(t.Context(), c, cl, view, 0); err != nil {
+			t.Fatal(err)
+		}
+		next := json.NewDecoder(strings.NewReader(out.String())).Decode
+		if output == "yaml" {
+			next = yaml.NewDecoder(strings.NewReader(out.String())).Decode
+		}
+		var texts []string
+		for {
+			e := make(map[string]any)
+			if err := next(&e); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v in\n%s", output, err, out.String())
+			}
+			if _, has := e["id"]; has || e["kind"] != "decision" {
+				t.Errorf("%s: got %v", output, e)
+			}
+			texts = append(texts, fmt.Sprint(e["text"]))
+		}
+		var want []string
+		for _, d := range view.Rollout.Decisions {
+			want = append(want, d.Reason)
+		}
+		if diff := cmp.Diff(want, texts); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", output, diff)
+		}
+	}
+}
