@@ -132,7 +132,7 @@ func goOn(cmd *cobra.Command, cl *api.Client, args []string, refused error) erro
 		return refused
 	}
 	line := cmd.CommandPath() + " " + strings.Join(args, " ")
-	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed && f.Name != flag {
 			line += " --" + f.Name + "=" + quote(f.Value.String())
 		}
