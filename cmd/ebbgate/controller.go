@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,15 +55,9 @@ The log goes to standard error. The API listens on loopback.`,
 	return cmd
 }
 
-// runController starts everything in the order in which it is needed, NATS, controller,
-// API, and stops it in the reverse order.
+// runController reads every file first; then it starts everything in the order in which it
+// is needed, NATS, controller, API, and stops it in the reverse order.
 func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (err error) {
-	bus, keys, servers, stop, err := openBus(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer stop()
-
 	envelope, err := readFile(filepath.Join(cfg.path(cfg.Keys), "root.json"))
 	if err != nil {
 		return fmt.Errorf("cannot read the root: %w", err)
@@ -79,15 +72,15 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	}
 	purgers, err := cfg.purgers()
 	if err != nil {
-		return err
+		return cfg.at(err)
 	}
 	regions, err := cfg.regions()
 	if err != nil {
-		return err
+		return cfg.at(err)
 	}
 	gates, err := cfg.gates()
 	if err != nil {
-		return err
+		return cfg.at(err)
 	}
 	tokens, err := api.LoadTokens(cfg.path(cfg.Tokens))
 	if err != nil {
@@ -97,6 +90,12 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	if err != nil {
 		return err
 	}
+
+	bus, keys, servers, stop, err := openBus(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	ctl, err := controller.New(controller.Config{
 		Name: fmt.Sprintf("%s (%s)", host, cfg.Listen),
 		Dir:  cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers, Gates: gates, Freeze: cfg.Freeze,
@@ -145,12 +144,11 @@ func openBus(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (wire
 	}
 	servers, stopServer := cfg.NATS.Servers, func() {}
 	if len(servers) == 0 {
-		host, port, err := net.SplitHostPort(cfg.NATS.Listen)
-		number, err2 := strconv.Atoi(port)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, nil, nil, nil, fmt.Errorf("nats.listen: %q is not host:port", cfg.NATS.Listen)
+		host, port, err := cfg.NATS.listen()
+		if err != nil {
+			return nil, nil, nil, nil, cfg.at(err)
 		}
-		srv, err := hub.Start(hub.Config{Dir: cfg.path(cfg.NATS.Hub), Host: host, Port: number, Logger: log})
+		srv, err := hub.Start(hub.Config{Dir: cfg.path(cfg.NATS.Hub), Host: host, Port: port, Logger: log})
 		if err != nil {
 			return nil, nil, nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -178,7 +179,53 @@ func (cfg *controllerConfig) validate() error {
 			return within("providers."+name, err)
 		}
 	}
-	return nil
+	if len(cfg.NATS.Servers) == 0 {
+		if _, _, err := cfg.NATS.listen(); err != nil {
+			return err
+		}
+	}
+	return cfg.validateRegions()
+}
+
+// validateRegions checks what names regions and providers, and the windows, as the
+// controller does later, which knows nothing of the file.
+func (cfg *controllerConfig) validateRegions() error {
+	for _, r := range wire.Keys(cfg.Regions) {
+		field := "regions." + string(r)
+		if err := wire.CheckToken(string(r)); err != nil {
+			return within(field, err)
+		}
+		for i, t := range cfg.Regions[r].CDN {
+			if _, ok := cfg.Providers[t.Provider]; !ok {
+				return wrong(fmt.Sprintf("%s.cdn[%d].provider", field, i), "%q is not one of providers", t.Provider)
+			}
+			if t.Scope == "" {
+				return wrong(fmt.Sprintf("%s.cdn[%d].scope", field, i), "is blank")
+			}
+		}
+	}
+	for _, r := range wire.Keys(cfg.Gossip.Seeds) {
+		if _, ok := cfg.Regions[r]; !ok {
+			return wrong("gossip.seeds."+string(r), "is not one of regions")
+		}
+	}
+	frozen := rollout.DefaultPlan(wire.Keys(cfg.Regions))
+	frozen.Freeze = cfg.Freeze
+	err := frozen.Validate(wire.Keys(cfg.Regions))
+	if e, ok := errors.AsType[*wire.FieldError](err); ok {
+		return wrong(e.Field, "%s", e.Reason)
+	}
+	return err
+}
+
+// listen splits the address of the embedded server.
+func (n natsConfig) listen() (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(n.Listen)
+	number, err2 := strconv.Atoi(text)
+	if errors.Join(err, err2) != nil {
+		return "", 0, wrong("nats.listen", "%q is not host:port", n.Listen)
+	}
+	return host, number, nil
 }
 
 // path resolves a path of the file.
@@ -197,7 +244,7 @@ func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig,
 		vantages := make(map[wire.App][]cdn.Vantage)
 		for i, v := range cfg.Regions[name].Probes {
 			if err := wire.CheckToken(string(v.App)); err != nil {
-				return nil, fmt.Errorf("regions.%s.probes[%d].app: %w", name, i, err)
+				return nil, within(fmt.Sprintf("regions.%s.probes[%d].app", name, i), err)
 			}
 			vantages[v.App] = append(vantages[v.App], cdn.Vantage{Name: v.Name, URL: v.URL, Address: v.Address, Host: v.Host})
 		}
@@ -205,7 +252,7 @@ func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig,
 		for _, app := range wire.Keys(vantages) {
 			var err error
 			if r.Probes[app], err = cdn.NewProbe(cdn.ProbeConfig{Vantages: vantages[app]}); err != nil {
-				return nil, fmt.Errorf("regions.%s: %w", name, err)
+				return nil, within(fmt.Sprintf("regions.%s.probes", name), err)
 			}
 		}
 		all[name] = r
