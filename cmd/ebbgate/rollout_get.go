@@ -39,7 +39,7 @@ failed, and 5 if --timeout passed before.`,
 			switch c.output {
 			case "table", "wide":
 				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
-				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx), barriers: barrierLines(view)}
+				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx), barriers: view.Barriers}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}

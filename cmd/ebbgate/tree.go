@@ -8,6 +8,7 @@ import (
 
 	"charm.land/lipgloss/v2"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -21,8 +22,8 @@ type tree struct {
 	every  bool // name the agents of a large region as well
 	// sent is when the first purge of a region's epoch left for a provider.
 	sent map[wire.Region]time.Time // region → time
-	// barriers has a line for each target of a region's CDN.
-	barriers map[wire.Region][]string // region → lines
+	// barriers are the targets of every region's CDN, from the origin outwards.
+	barriers []controller.BarrierView
 }
 
 // namedCells is how many agents of a region are named; of a larger one each agent is a
@@ -208,7 +209,7 @@ func (t tree) region(r rollout.RegionSummary, s rollout.Strategy, now time.Time)
 	}
 	lines = append(lines, t.timeline(r, s)...)
 	lines = append(lines, t.waits(r, now)...)
-	lines = append(lines, t.barriers[r.Region]...)
+	lines = append(lines, t.targets(r)...)
 	if r.Purge != nil && r.Purge.Failed != "" {
 		lines = append(lines, t.wrap("    ", red, "purge failed: "+r.Purge.Failed)...)
 	}

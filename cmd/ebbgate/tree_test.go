@@ -13,6 +13,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -35,11 +36,23 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
+// was stale twice, another has no fence and is refused, and nobody waits for the last.
+var barriers = map[string][]controller.BarrierView{ // scene → targets
+	"purging": {
+		{Region: "eu-west", Provider: "shield", Scope: "eu", Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateIntended},
+		{Region: "eu-west", Provider: "varnish", Scope: "eu-west", Tier: 1, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateSent, Repeats: 2, LastError: "vantage eu-west-probe saw generation edge-proxy.eu-west-1, want at least edge-proxy.eu-west-2"},
+		{Region: "eu-west", Provider: "cloudflare", Scope: "0123456789abcdef0123456789abcdef", Tier: 1, First: cdn.StateIntended, LastError: "answered 429: rate limited\nretry after 30s"},
+		{Region: "eu-west", Provider: "partner", Scope: "cache", Tier: 1, Optional: true},
+		{Region: "us-east", Provider: "varnish", Scope: "us-east", Tier: 1, First: cdn.StateVerified, Second: cdn.StateVerified},
+	},
+}
+
 // What operators have to deal with, on a terminal of 80 columns.
 func TestTreeScenes(t *testing.T) {
 	var got strings.Builder
 	for _, name := range apitest.Scenes() {
-		text := tree{width: 80}.render(rollout.Status(apitest.Scene(name)))
+		text := tree{width: 80, barriers: barriers[name]}.render(rollout.Status(apitest.Scene(name)))
 		for _, l := range strings.Split(text, "\n") {
 			if w := lipgloss.Width(l); w > 80 || strings.HasSuffix(l, "…") {
 				t.Errorf("%s: %d columns: %s", name, w, l)

@@ -23,6 +23,7 @@ const Author = "ed25519:author"
 //	approval    a step wants two approvals, kim has given one
 //	own         the same, of a rollout that somebody called approver has started
 //	freeze      nothing new begins until 18:00
+//	purging     all agents of eu-west have confirmed it, and its purge is under way
 //	second-wave eu-west is committed, and us-east switches its first agent
 //	vanished    the agent that switched first is not heard of
 //	emergency   an emergency wants two approvals, kim has given one
@@ -70,6 +71,10 @@ var scenes = map[string]func(*stage){
 	"own": func(g *stage) {
 		g.by = "approver"
 		approval(g)
+	},
+	"purging": func(g *stage) {
+		g.start(blueGreen, nil)
+		g.until("the region is purged", func() bool { return g.phase("eu-west") == rollout.PhasePurging })
 	},
 	"second-wave": func(g *stage) {
 		g.start(blueGreen, nil)
