@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // targets says how far the purge of a region is at each target of its CDN, from the origin
@@ -21,6 +23,16 @@ func (t tree) targets(r rollout.RegionSummary) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// sent returns when the first purge of a region's epoch left for a provider; zero: none did.
+func (t tree) sent(region wire.Region, epoch wire.Epoch) (first time.Time) {
+	for _, b := range t.barriers {
+		if b.Region == region && b.Epoch == epoch && !b.Sent.IsZero() && (first.IsZero() || b.Sent.Before(first)) {
+			first = b.Sent
+		}
+	}
+	return first
 }
 
 func barrierText(b controller.BarrierView) string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,8 +37,7 @@ failed, and 5 if --timeout passed before.`,
 			}
 			switch c.output {
 			case "table", "wide":
-				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
-				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx), barriers: view.Barriers}
+				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", barriers: view.Barriers}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}

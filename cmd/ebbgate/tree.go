@@ -14,14 +14,12 @@ import (
 )
 
 // tree draws a rollout: waves, in each its regions with their timeline, in each one cell
-// for each agent. It is a pure function of the summary.
+// for each agent. It is a pure function of a view.
 type tree struct {
 	width  int  // columns
 	height int  // rows; 0: as many as it takes
 	color  bool // glyphs and words say the same without
 	every  bool // name the agents of a large region as well
-	// sent is when the first purge of a region's epoch left for a provider.
-	sent map[wire.Region]time.Time // region → time
 	// barriers are the targets of every region's CDN, from the origin outwards.
 	barriers []controller.BarrierView
 }
@@ -303,10 +301,9 @@ func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
 	if r.Times.Ordered.IsZero() {
 		return nil
 	}
-	sent := t.sent[r.Region]
-	var verified time.Time
+	var sent, verified time.Time
 	if r.Purge != nil {
-		verified = r.Purge.Verified
+		sent, verified = t.sent(r.Region, r.Purge.Epoch), r.Purge.Verified
 		if sent.IsZero() && !verified.IsZero() {
 			sent = r.Purge.Requested
 		}

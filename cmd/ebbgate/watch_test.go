@@ -88,31 +88,6 @@ func TestWatchReplaced(t *testing.T) {
 	}
 }
 
-// The gap is that of the first purge of this epoch that really left, not of an earlier
-// epoch, of one before the rollout, or of the repetition.
-func TestPurgeSent(t *testing.T) {
-	fake, cl := serving(t)
-	film := apitest.Film(rollout.StatusDone)
-	w := &watcher{client: cl, last: film[5], sent: make(map[purgeRound]time.Time)} // purged
-	purge := w.last.Summary.Regions[0].Purge
-	purge.Verified = time.Time{}
-	w.last.Summary.Rollout.Waves[0].Regions[0].Purge = purge
-	line := func() string {
-		return tree{width: 200, sent: w.purges(t.Context())}.render(w.last.Summary)
-	}
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, time.Time{})
-	fake.Sent(apitest.App, "eu-west", purge.Epoch-1, purge.Requested.Add(time.Millisecond))
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, purge.Requested.Add(-time.Hour))
-	if got := line(); !strings.Contains(got, "purge sent – → verified –") || strings.Contains(got, "gap") {
-		t.Errorf("nothing has left yet:\n%s", got)
-	}
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, purge.Requested.Add(2*time.Second))
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, purge.Requested.Add(30*time.Millisecond))
-	if got := line(); !strings.Contains(got, "gap 42ms") { // 12 ms to the decision, 30 ms to the provider
-		t.Errorf("the gap is not 42ms:\n%s", got)
-	}
-}
-
 // Whoever stops waiting, or whose time is up, while a slow terminal takes what is shown, is
 // not told that the rollout is done: by then the events have ended, too.
 func TestWatchEndsWhileShown(t *testing.T) {
