@@ -125,7 +125,7 @@ func goOn(cmd *cobra.Command, cl *api.Client, args []string, refused error) erro
 				flag, id = "acknowledge", q.Rollout
 			}
 		}
-	case r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding):
+	case canBeSuperseded(r):
 		flag, id, how = "supersede", r.ID, "; to take its place"
 	}
 	if flag == "" {
@@ -138,6 +138,11 @@ func goOn(cmd *cobra.Command, cl *api.Client, args []string, refused error) erro
 		}
 	})
 	return fmt.Errorf("%w%s: %s --%s %s", refused, how, line, flag, id)
+}
+
+// canBeSuperseded reports whether another rollout may take the place of r; nil: there is none.
+func canBeSuperseded(r *rollout.RolloutSummary) bool {
+	return r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding)
 }
 
 var bareWord = regexp.MustCompile(`^[\w/.:,@%+-]+$`)
