@@ -34,6 +34,34 @@ the origin to a cache: every purge is repeated no sooner than that after the fir
 gates.webhooks name, each with a url and a token_file, whom the gates of plans may ask.
 freeze lists windows, as in a plan, in which nothing begins in the whole fleet.
 
+providers names the accounts at CDN providers, and a region's cdn list which of their scopes
+are its caches; tier (0) says how far from the origin each is, optional: true that nobody
+waits for it.
+
+  providers:
+    edge:                     # the account
+      kind: fastly
+      token_file: fastly.token
+      fences: {SU1Z0isxPaozGVKXdv0eY: 4y5K5trZocEAQYkesWlk7M}
+  regions:
+    eu-west:
+      cdn: [{provider: edge, scope: SU1Z0isxPaozGVKXdv0eY, tier: 1}]
+
+  kind        scope         needs               may have
+  fastly      service       token_file          endpoint, fences
+  cloudflare  zone          token_file, plan    endpoint, variants, environments
+  cloudfront  distribution  token_file          endpoint, aws_region
+  varnish     group         token_file, groups  gap
+  http        group         groups              token_file, gap, http
+
+fences: {service: dictionary} are dictionaries that the service's VCL looks up (deploy/fastly).
+plan is free, pro, business or enterprise. variants are the request headers that make cached
+forms of a URL, environments: {zone: environment} narrows purges. The token_file of cloudfront
+is a credentials file of the AWS CLI; aws_region is us-east-1. groups: {group: [URL, ...]} are
+the caches of each group, gap (2s) is before their second purge, at least the longest origin
+fetch. http says how they take a purge: method (PURGE), accept ([200, 204, 404]), key_header
+and key_separator, key_path (/), all_path, and token_header (Authorization, as a bearer token).
+
 The log goes to standard error. The API listens on loopback.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +117,33 @@ func TestProviderFields(t *testing.T) {
 		if _, err := loadText(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// The help of the controller has a row for each kind, with its fields, and a file that loads.
+func TestProvidersHelp(t *testing.T) {
+	help := newControllerCommand(&cli{}).Long
+	for _, kind := range wire.Keys(providerKinds) {
+		k := providerKinds[kind]
+		row := regexp.MustCompile(`(?m)^  ` + kind + ` +\S+ +` + strings.Join(k.needs, ", ") + ` +` + strings.Join(k.takes, ", ") + `$`)
+		if !row.MatchString(help) {
+			t.Errorf("no row %s", row)
+		}
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[providerConfig](), reflect.TypeFor[httpPurgeConfig]()} {
+		for _, f := range reflect.VisibleFields(of) {
+			if name := f.Tag.Get("yaml"); !regexp.MustCompile(`\b` + name + `\b`).MatchString(help) {
+				t.Errorf("it does not tell of %s", name)
+			}
+		}
+	}
+	_, example, _ := strings.Cut(help, "\n  providers:\n")
+	example, _, _ = strings.Cut(example, "\n\n")
+	path := filepath.Join(t.TempDir(), "controller.yaml")
+	if err := os.WriteFile(path, []byte("  providers:\n"+example), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := loadControllerConfig(path); err != nil || len(cfg.Providers) != 1 || len(cfg.Regions) != 1 {
+		t.Errorf("its example: %+v, %v", cfg, err)
 	}
 }

@@ -112,6 +112,7 @@ func TestReadmeCommands(t *testing.T) {
 		}
 		found++
 		cmd, rest, err := newRootCommand(&cli{}).Find(words[1:])
+		cmd.InitDefaultHelpFlag()
 		if err == nil {
 			err = cmd.ParseFlags(rest)
 		}
