@@ -27,7 +27,7 @@ type BarrierView struct {
 	Selectors int            `json:"selectors"`            // of the purge
 	Repeats   int            `json:"repeats,omitempty"`    // further purges because a vantage point saw stale content
 	LastError string         `json:"last_error,omitempty"` // of the newest attempt that failed
-	Sent      time.Time      `json:"sent,omitzero"`        // when the first call left
+	Sent      time.Time      `json:"sent,omitzero"`        // when the first purge left
 	Evidence  []cdn.Evidence `json:"evidence,omitempty"`   // what the vantage points saw
 }
 
@@ -86,7 +86,7 @@ func (v *BarrierView) take(e cdn.Entry, round int) {
 	if e.Reason != "" {
 		v.LastError = e.Reason
 	}
-	if !e.SentAt.IsZero() && (v.Sent.IsZero() || e.SentAt.Before(v.Sent)) {
+	if e.Item.Selector.Kind != cdn.Fence && !e.SentAt.IsZero() && (v.Sent.IsZero() || e.SentAt.Before(v.Sent)) {
 		v.Sent = e.SentAt
 	}
 	if len(e.Evidence) > 0 {

@@ -136,6 +136,19 @@ func TestBarrierOrder(t *testing.T) {
 		t.Errorf("barriers (-want +got):\n%s", diff)
 	}
 
+	// Sent is of the purge: a fence comes before, and clears nothing out.
+	for _, b := range v.Barriers {
+		var first time.Time
+		for _, v := range views {
+			if i := v.Item; i.Provider == b.Provider && i.Scope == b.Scope && i.Epoch == 2 && i.Selector.Kind != cdn.Fence && (first.IsZero() || v.SentAt.Before(first)) {
+				first = v.SentAt
+			}
+		}
+		if !b.Optional && !b.Sent.Equal(first) { // the optional one is tried again and again
+			t.Errorf("%s/%s: sent at %s, want %s", b.Provider, b.Scope, b.Sent, first)
+		}
+	}
+
 	// The way back has an epoch, and so a fence, of its own.
 	before = len(tp.since(0))
 	_, err = d.Command(t.Context(), edge, "undo", "op")

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
@@ -10,23 +11,31 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// barrierLines says how far the purge of each region is at each target of its CDN, from the
-// origin outwards, while it is under way or cannot go on.
-func barrierLines(v controller.AppView) map[wire.Region][]string {
-	open := make(map[wire.Region]bool)
-	for _, r := range v.Summary.Regions {
-		open[r.Region] = r.Purge != nil && r.Purge.Verified.IsZero() && r.Phase != rollout.PhaseIdle
+// targets says how far the purge of a region is at each target of its CDN, from the origin
+// outwards, while it is under way or cannot go on.
+func (t tree) targets(r rollout.RegionSummary) (lines []string) {
+	if r.Purge == nil || !r.Purge.Verified.IsZero() || r.Phase == rollout.PhaseIdle {
+		return nil
 	}
-	lines := make(map[wire.Region][]string)
-	for _, b := range v.Barriers {
-		if open[b.Region] {
-			lines[b.Region] = append(lines[b.Region], barrierLine(b))
+	for _, b := range t.barriers {
+		if b.Region == r.Region {
+			lines = append(lines, t.wrap("    ", nil, barrierText(b))...)
 		}
 	}
 	return lines
 }
 
-func barrierLine(b controller.BarrierView) string {
+// sent returns when the first purge of a region's epoch left for a provider; zero: none did.
+func (t tree) sent(region wire.Region, epoch wire.Epoch) (first time.Time) {
+	for _, b := range t.barriers {
+		if b.Region == region && b.Epoch == epoch && !b.Sent.IsZero() && (first.IsZero() || b.Sent.Before(first)) {
+			first = b.Sent
+		}
+	}
+	return first
+}
+
+func barrierText(b controller.BarrierView) string {
 	parts := []string{}
 	for _, p := range []struct {
 		what string
@@ -39,15 +48,16 @@ func barrierLine(b controller.BarrierView) string {
 	if len(parts) == 0 {
 		parts = []string{"not asked yet"}
 	}
-	line := fmt.Sprintf("    %s/%s  %s", b.Provider, b.Scope, strings.Join(parts, " → "))
-	if b.Repeats > 0 {
-		line += fmt.Sprintf("  repeated %d times", b.Repeats)
-	}
+	text := b.Provider + "/" + b.Scope
 	if b.Optional {
-		line += "  optional"
+		text += " (optional)"
+	}
+	text += ": " + strings.Join(parts, " → ")
+	if b.Repeats > 0 {
+		text += fmt.Sprintf(", repeated %d×", b.Repeats)
 	}
 	if b.LastError != "" && b.Second != cdn.StateVerified {
-		line += "  " + plain(b.LastError)
+		text += ": " + b.LastError
 	}
-	return line
+	return text
 }

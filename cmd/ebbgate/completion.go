@@ -86,6 +86,14 @@ func (c *cli) candidates(cmd *cobra.Command, name string, args []string) ([]stri
 			view, _ := cl.App(ctx, wire.App(args[0]))
 			found = named(name, view.Summary)
 		}
+	case "rollout":
+		if len(args) > 0 {
+			past, _ := cl.History(ctx, wire.App(args[0]))
+			for _, r := range past {
+				found = append(found, r.ID)
+			}
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	case "region":
 		regions, _ := cl.Regions(ctx)
 		for _, r := range regions {
@@ -107,8 +115,8 @@ func (c *cli) candidates(cmd *cobra.Command, name string, args []string) ([]stri
 
 // named returns the rollouts that a flag of rollout start may name.
 func named(flag string, s rollout.Summary) (ids []string) {
-	if r := s.Rollout; flag == "supersede" && r != nil && !r.Status.Ended() {
-		return []string{r.ID}
+	if flag == "supersede" && canBeSuperseded(s.Rollout) {
+		return []string{s.Rollout.ID}
 	}
 	if flag == "acknowledge" {
 		for _, q := range s.Quarantine {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +34,34 @@ the origin to a cache: every purge is repeated no sooner than that after the fir
 gates.webhooks name, each with a url and a token_file, whom the gates of plans may ask.
 freeze lists windows, as in a plan, in which nothing begins in the whole fleet.
 
+providers names the accounts at CDN providers, and a region's cdn list which of their scopes
+are its caches; tier (0) says how far from the origin each is, optional: true that nobody
+waits for it.
+
+  providers:
+    edge:                     # the account
+      kind: fastly
+      token_file: fastly.token
+      fences: {SU1Z0isxPaozGVKXdv0eY: 4y5K5trZocEAQYkesWlk7M}
+  regions:
+    eu-west:
+      cdn: [{provider: edge, scope: SU1Z0isxPaozGVKXdv0eY, tier: 1}]
+
+  kind        scope         needs               may have
+  fastly      service       token_file          endpoint, fences
+  cloudflare  zone          token_file, plan    endpoint, variants, environments
+  cloudfront  distribution  token_file          endpoint, aws_region
+  varnish     group         token_file, groups  gap
+  http        group         groups              token_file, gap, http
+
+fences: {service: dictionary} are dictionaries that the service's VCL looks up (deploy/fastly).
+plan is free, pro, business or enterprise. variants are the request headers that make cached
+forms of a URL, environments: {zone: environment} narrows purges. The token_file of cloudfront
+is a credentials file of the AWS CLI; aws_region is us-east-1. groups: {group: [URL, ...]} are
+the caches of each group, gap (2s) is before their second purge, at least the longest origin
+fetch. http says how they take a purge: method (PURGE), accept ([200, 204, 404]), key_header
+and key_separator, key_path (/), all_path, and token_header (Authorization, as a bearer token).
+
 The log goes to standard error. The API listens on loopback.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,15 +83,9 @@ The log goes to standard error. The API listens on loopback.`,
 	return cmd
 }
 
-// runController starts everything in the order in which it is needed, NATS, controller,
-// API, and stops it in the reverse order.
+// runController reads every file first; then it starts everything in the order in which it
+// is needed, NATS, controller, API, and stops it in the reverse order.
 func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (err error) {
-	bus, keys, servers, stop, err := openBus(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer stop()
-
 	envelope, err := readFile(filepath.Join(cfg.path(cfg.Keys), "root.json"))
 	if err != nil {
 		return fmt.Errorf("cannot read the root: %w", err)
@@ -79,15 +100,15 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	}
 	purgers, err := cfg.purgers()
 	if err != nil {
-		return err
+		return cfg.at(err)
 	}
 	regions, err := cfg.regions()
 	if err != nil {
-		return err
+		return cfg.at(err)
 	}
 	gates, err := cfg.gates()
 	if err != nil {
-		return err
+		return cfg.at(err)
 	}
 	tokens, err := api.LoadTokens(cfg.path(cfg.Tokens))
 	if err != nil {
@@ -97,6 +118,12 @@ func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger)
 	if err != nil {
 		return err
 	}
+
+	bus, keys, servers, stop, err := openBus(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	ctl, err := controller.New(controller.Config{
 		Name: fmt.Sprintf("%s (%s)", host, cfg.Listen),
 		Dir:  cfg.path(cfg.State), Bus: bus, Trust: trust, Key: key, Regions: regions, Purgers: purgers, Gates: gates, Freeze: cfg.Freeze,
@@ -145,12 +172,11 @@ func openBus(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (wire
 	}
 	servers, stopServer := cfg.NATS.Servers, func() {}
 	if len(servers) == 0 {
-		host, port, err := net.SplitHostPort(cfg.NATS.Listen)
-		number, err2 := strconv.Atoi(port)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, nil, nil, nil, fmt.Errorf("nats.listen: %q is not host:port", cfg.NATS.Listen)
+		host, port, err := cfg.NATS.listen()
+		if err != nil {
+			return nil, nil, nil, nil, cfg.at(err)
 		}
-		srv, err := hub.Start(hub.Config{Dir: cfg.path(cfg.NATS.Hub), Host: host, Port: number, Logger: log})
+		srv, err := hub.Start(hub.Config{Dir: cfg.path(cfg.NATS.Hub), Host: host, Port: port, Logger: log})
 		if err != nil {
 			return nil, nil, nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -38,7 +39,40 @@ type controllerConfig struct {
 	Gates       gatesConfig                  `yaml:"gates"`
 	Freeze      []rollout.Window             `yaml:"freeze"` // when nothing begins in the fleet, as in a plan
 
-	dir string // of the file
+	dir  string // of the file
+	file string // as it was named
+	data []byte // of the file
+}
+
+// fieldError is what is wrong with a field of controller.yaml, "regions.ams.cdn[0].scope".
+type fieldError struct {
+	field string
+	err   error
+}
+
+func (e *fieldError) Error() string { return e.field + ": " + e.err.Error() }
+func (e *fieldError) Unwrap() error { return e.err }
+
+func wrong(field, format string, args ...any) error {
+	return &fieldError{field, fmt.Errorf(format, args...)}
+}
+
+// within names the field around that of err, if err has one.
+func within(field string, err error) error {
+	if e, ok := errors.AsType[*fieldError](err); ok {
+		return &fieldError{field + "." + e.field, e.err}
+	}
+	return &fieldError{field, err}
+}
+
+// at names the file and, where err is about a field, its line.
+func (cfg *controllerConfig) at(err error) error {
+	if e, ok := errors.AsType[*fieldError](err); ok {
+		if line := rollout.FieldLine(cfg.data, e.field); line > 0 {
+			return fmt.Errorf("%s:%d: %w", cfg.file, line, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", cfg.file, err)
 }
 
 // natsConfig chooses between the embedded server and servers of the user's own.
@@ -94,7 +128,8 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 	}
 	cfg := &controllerConfig{
 		Listen: "127.0.0.1:7420", State: "state", Keys: ".", Tokens: "tokens",
-		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"}, dir: filepath.Dir(abs),
+		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"},
+		dir:  filepath.Dir(abs), file: path, data: data,
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
@@ -102,7 +137,7 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 		return nil, fmt.Errorf("%s: %s", path, wire.YAMLReason(err))
 	}
 	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, cfg.at(err)
 	}
 	return cfg, nil
 }
@@ -110,13 +145,13 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 func (cfg *controllerConfig) validate() error {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen: %q is not host:port", cfg.Listen)
+		return wrong("listen", "%q is not host:port", cfg.Listen)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("listen: %s is not loopback; the API carries tokens, put a TLS proxy before it", cfg.Listen)
+		return wrong("listen", "%s is not loopback; the API carries tokens, put a TLS proxy before it", cfg.Listen)
 	}
 	if len(cfg.Regions) == 0 {
-		return errors.New("regions: is empty")
+		return wrong("regions", "is empty")
 	}
 	// A blank path would be the directory of the file: a controller with a blank state finds
 	// none, and begins a new one.
@@ -124,22 +159,73 @@ func (cfg *controllerConfig) validate() error {
 		{"state", cfg.State}, {"keys", cfg.Keys}, {"tokens", cfg.Tokens}, {"nats.hub", cfg.NATS.Hub},
 	} {
 		if p.value == "" {
-			return fmt.Errorf("%s: is blank; leave it out for the default", p.field)
+			return wrong(p.field, "is blank; leave it out for the default")
 		}
 	}
 	if i := slices.Index(cfg.NATS.Servers, ""); i >= 0 {
-		return fmt.Errorf("nats.servers[%d]: is blank", i)
+		return wrong(fmt.Sprintf("nats.servers[%d]", i), "is blank")
 	}
 	if i := slices.Index(cfg.NATS.Advertise, ""); i >= 0 {
-		return fmt.Errorf("nats.advertise[%d]: is blank", i)
+		return wrong(fmt.Sprintf("nats.advertise[%d]", i), "is blank")
 	}
 	if len(cfg.NATS.Servers) == 0 && (cfg.NATS.Creds != "" || cfg.NATS.Replicas > 1) {
-		return errors.New("nats: creds and replicas need servers")
+		return wrong("nats", "creds and replicas need servers")
 	}
 	if r := cfg.NATS.Replicas; r != 0 && r != 1 && r != 3 {
-		return fmt.Errorf("nats.replicas: is %d, want 1 or 3", r)
+		return wrong("nats.replicas", "is %d, want 1 or 3", r)
 	}
-	return nil
+	for _, name := range wire.Keys(cfg.Providers) {
+		if err := cfg.Providers[name].check(); err != nil {
+			return within("providers."+name, err)
+		}
+	}
+	if len(cfg.NATS.Servers) == 0 {
+		if _, _, err := cfg.NATS.listen(); err != nil {
+			return err
+		}
+	}
+	return cfg.validateRegions()
+}
+
+// validateRegions checks what names regions and providers, and the windows, as the
+// controller does later, which knows nothing of the file.
+func (cfg *controllerConfig) validateRegions() error {
+	for _, r := range wire.Keys(cfg.Regions) {
+		field := "regions." + string(r)
+		if err := wire.CheckToken(string(r)); err != nil {
+			return within(field, err)
+		}
+		for i, t := range cfg.Regions[r].CDN {
+			if _, ok := cfg.Providers[t.Provider]; !ok {
+				return wrong(fmt.Sprintf("%s.cdn[%d].provider", field, i), "%q is not one of providers", t.Provider)
+			}
+			if t.Scope == "" {
+				return wrong(fmt.Sprintf("%s.cdn[%d].scope", field, i), "is blank")
+			}
+		}
+	}
+	for _, r := range wire.Keys(cfg.Gossip.Seeds) {
+		if _, ok := cfg.Regions[r]; !ok {
+			return wrong("gossip.seeds."+string(r), "is not one of regions")
+		}
+	}
+	frozen := rollout.DefaultPlan(wire.Keys(cfg.Regions))
+	frozen.Freeze = cfg.Freeze
+	err := frozen.Validate(wire.Keys(cfg.Regions))
+	if e, ok := errors.AsType[*wire.FieldError](err); ok {
+		return wrong(e.Field, "%s", e.Reason)
+	}
+	return err
+}
+
+// listen splits the address of the embedded server.
+func (n natsConfig) listen() (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(n.Listen)
+	number, err2 := strconv.Atoi(text)
+	if errors.Join(err, err2) != nil {
+		return "", 0, wrong("nats.listen", "%q is not host:port", n.Listen)
+	}
+	return host, number, nil
 }
 
 // path resolves a path of the file.
@@ -158,7 +244,7 @@ func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig,
 		vantages := make(map[wire.App][]cdn.Vantage)
 		for i, v := range cfg.Regions[name].Probes {
 			if err := wire.CheckToken(string(v.App)); err != nil {
-				return nil, fmt.Errorf("regions.%s.probes[%d].app: %w", name, i, err)
+				return nil, within(fmt.Sprintf("regions.%s.probes[%d].app", name, i), err)
 			}
 			vantages[v.App] = append(vantages[v.App], cdn.Vantage{Name: v.Name, URL: v.URL, Address: v.Address, Host: v.Host})
 		}
@@ -166,7 +252,7 @@ func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig,
 		for _, app := range wire.Keys(vantages) {
 			var err error
 			if r.Probes[app], err = cdn.NewProbe(cdn.ProbeConfig{Vantages: vantages[app]}); err != nil {
-				return nil, fmt.Errorf("regions.%s: %w", name, err)
+				return nil, within(fmt.Sprintf("regions.%s.probes", name), err)
 			}
 		}
 		all[name] = r

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -139,6 +142,72 @@ func TestBlankFields(t *testing.T) {
 		_, err := loadControllerConfig(path)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// ended is a context with which nothing goes on that should not have begun.
+func ended(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+// Everything that the file alone can have wrong is said with its line before anything starts.
+func TestConfigLines(t *testing.T) {
+	for text, want := range map[string]string{
+		"regions:\n  ams:\n    cdn:\n    - {provider: nope, scope: s}":                                         `:4: regions.ams.cdn[0].provider: "nope" is not one of providers`,
+		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge}]}":        ":4: regions.ams.cdn[0].scope: is blank",
+		"regions:\n  ams: {}\n  Bad_Name: {}":                                                                  ":3: regions.Bad_Name: ",
+		"regions: {ams: {}}\nfreeze:\n- {days: [fri], from: '15:00', until: '16:00'}\n- {from: nonsense}":      `:4: freeze[1].from: is "nonsense"`,
+		"regions: {ams: {}}\ngossip:\n  seeds: {mars: [127.0.0.1:1]}":                                          ":3: gossip.seeds.mars: is not one of regions",
+		"regions: {ams: {}}\nnats:\n  listen: nowhere":                                                         `:3: nats.listen: "nowhere" is not host:port`,
+		"regions: {ams: {}}\nnats:\n  listen: 127.0.0.1:nats":                                                  `:3: nats.listen: "127.0.0.1:nats" is not host:port`,
+		"regions:\n  ams:\n    probes:\n    - {app: Bad_Name, url: 'http://127.0.0.1/'}":                       ":4: regions.ams.probes[0].app: ",
+		"regions:\n  ams:\n    probes:\n    - {app: waf, name: here, url: 'gopher://127.0.0.1/'}":              ":3: regions.ams.probes: ",
+		"regions: {ams: {}}\ngates:\n  prometheus:\n    main: {url: http://127.0.0.1, token_file: none.token}": ":4: gates.prometheus.main: token_file: ",
+		"regions: {ams: {}}\nproviders:\n  edge: {kind: fastly, token_file: none.token}":                       ":3: providers.edge: token_file: ",
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "controller.yaml")
+		if err := initController(dir, "lab", []string{"ams"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(path, []byte(text+"\n"), 0o600), os.RemoveAll(filepath.Join(dir, "hub"))); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := loadControllerConfig(path)
+		if err == nil {
+			err = runController(ended(t), cfg, slog.New(slog.DiscardHandler))
+		}
+		if err == nil || !strings.Contains(err.Error(), path+want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "hub")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: NATS was started first", text)
+		}
+	}
+}
+
+// The files that a controller needs are read before NATS is started.
+func TestFilesBeforeNATS(t *testing.T) {
+	for _, name := range []string{"root.json", "controller.key", "tokens"} {
+		dir := t.TempDir()
+		if err := initController(dir, "lab", []string{"ams"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Remove(filepath.Join(dir, name)), os.RemoveAll(filepath.Join(dir, "hub"))); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := loadControllerConfig(filepath.Join(dir, "controller.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := runController(ended(t), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "hub")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("without %s: NATS was started first", name)
 		}
 	}
 }

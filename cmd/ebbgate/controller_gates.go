@@ -33,7 +33,7 @@ func gateSources(cfg *controllerConfig, kind string, from map[string]sourceConfi
 			all[name], err = open(c)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("gates.%s.%s: %w", kind, name, err)
+			return nil, within("gates."+kind+"."+name, err)
 		}
 	}
 	return all, nil

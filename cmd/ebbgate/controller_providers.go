@@ -1,8 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
@@ -14,8 +15,8 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// providerConfig is one account at one provider. Only one of the kinds' own sections may be
-// there, that of the kind; the fields beside them are of several kinds.
+// providerConfig is one account at one provider. Which fields a kind needs, and which it may
+// have, is in [providerKinds].
 type providerConfig struct {
 	Kind      string              `yaml:"kind"`       // fastly, cloudflare, cloudfront, varnish or http
 	TokenFile string              `yaml:"token_file"` // never the token itself; of cloudfront, a credentials file of the AWS CLI
@@ -28,7 +29,7 @@ type providerConfig struct {
 	Environments map[string]string   `yaml:"environments"` // cloudflare: zone id → environment id
 	Fences       map[string]string   `yaml:"fences"`       // fastly: service id → id of the dictionary that holds its fence
 	AWSRegion    string              `yaml:"aws_region"`   // cloudfront: default us-east-1
-	HTTP         httpPurgeConfig     `yaml:"http"`
+	HTTP         *httpPurgeConfig    `yaml:"http"`         // http
 }
 
 // httpPurgeConfig says how a cache of any kind takes a purge.
@@ -48,7 +49,7 @@ func (cfg *controllerConfig) purgers() ([]cdn.Purger, error) {
 	for _, name := range wire.Keys(cfg.Providers) {
 		p, err := cfg.purger(name, cfg.Providers[name])
 		if err != nil {
-			return nil, fmt.Errorf("providers.%s: %w", name, err)
+			return nil, within("providers."+name, err)
 		}
 		all = append(all, p)
 	}
@@ -62,32 +63,70 @@ func (cfg *controllerConfig) purger(name string, p providerConfig) (cdn.Purger, 
 		if token, err = cfg.secret(p.TokenFile); err != nil {
 			return nil, err
 		}
-	} else if p.Kind != "http" { // caches of one's own may trust the address
-		return nil, errors.New("token_file is missing")
 	}
-	switch p.Kind {
-	case "fastly":
+	return providerKinds[p.Kind].open(name, token, p)
+}
+
+// providerKinds are the fields of providerConfig that each kind needs and those that it may
+// have, and how an account of it is opened.
+var providerKinds = map[string]struct {
+	needs []string
+	takes []string
+	open  func(name, token string, p providerConfig) (cdn.Purger, error)
+}{
+	"fastly": {[]string{"token_file"}, []string{"endpoint", "fences"}, func(name, token string, p providerConfig) (cdn.Purger, error) {
 		return fastly.New(fastly.Config{Name: name, Token: token, Endpoint: p.Endpoint, Fences: p.Fences})
-	case "cloudflare":
+	}},
+	"cloudflare": {[]string{"token_file", "plan"}, []string{"endpoint", "variants", "environments"}, func(name, token string, p providerConfig) (cdn.Purger, error) {
 		return cloudflare.New(cloudflare.Config{
 			Name: name, Token: token, Endpoint: p.Endpoint, Plan: cloudflare.Plan(p.Plan),
 			Variants: p.Variants, Environments: p.Environments,
 		})
-	case "cloudfront":
+	}},
+	"cloudfront": {[]string{"token_file"}, []string{"endpoint", "aws_region"}, func(name, token string, p providerConfig) (cdn.Purger, error) {
 		credentials, err := cloudfront.ParseCredentials(token)
 		if err != nil {
 			return nil, fmt.Errorf("token_file: %w", err)
 		}
 		return cloudfront.New(cloudfront.Config{Name: name, Credentials: credentials, Region: p.AWSRegion, Endpoint: p.Endpoint})
-	case "varnish":
+	}},
+	"varnish": {[]string{"token_file", "groups"}, []string{"gap"}, func(name, token string, p providerConfig) (cdn.Purger, error) {
 		return varnish.New(varnish.Config{Name: name, Token: token, Groups: p.Groups, Gap: time.Duration(p.Gap)})
-	case "http":
-		h := p.HTTP
+	}},
+	// Caches of one's own may trust the address instead of a token.
+	"http": {[]string{"groups"}, []string{"token_file", "gap", "http"}, func(name, token string, p providerConfig) (cdn.Purger, error) {
+		var h httpPurgeConfig
+		if p.HTTP != nil {
+			h = *p.HTTP
+		}
 		return httppurge.New(httppurge.Config{
 			Name: name, Groups: p.Groups, Method: h.Method, Accept: h.Accept,
 			KeyHeader: h.KeyHeader, KeySeparator: h.KeySeparator, KeyPath: h.KeyPath, AllPath: h.AllPath,
 			Token: token, TokenHeader: h.TokenHeader, Gap: time.Duration(p.Gap),
 		})
+	}},
+}
+
+// check refuses fields that are missing or mean nothing for the kind.
+func (p providerConfig) check() error {
+	kind, ok := providerKinds[p.Kind]
+	if !ok {
+		return wrong("kind", "%q is not one of %s", p.Kind, strings.Join(wire.Keys(providerKinds), ", "))
 	}
-	return nil, fmt.Errorf("kind %q is not one of fastly, cloudflare, cloudfront, varnish, http", p.Kind)
+	for _, field := range []struct {
+		name  string
+		there bool
+	}{
+		{"token_file", p.TokenFile != ""}, {"endpoint", p.Endpoint != ""}, {"groups", p.Groups != nil}, {"gap", p.Gap != 0},
+		{"plan", p.Plan != ""}, {"variants", p.Variants != nil}, {"environments", p.Environments != nil},
+		{"fences", p.Fences != nil}, {"aws_region", p.AWSRegion != ""}, {"http", p.HTTP != nil},
+	} {
+		switch {
+		case slices.Contains(kind.needs, field.name) && !field.there:
+			return wrong(field.name, "is missing, %s needs it", p.Kind)
+		case field.there && !slices.Contains(kind.needs, field.name) && !slices.Contains(kind.takes, field.name):
+			return wrong(field.name, "means nothing for %s", p.Kind)
+		}
+	}
+	return nil
 }

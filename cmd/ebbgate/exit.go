@@ -18,9 +18,8 @@ const (
 	exitRolledBack  = 3
 	exitAuth        = 4
 	exitTimeout     = 5
+	exitChanges     = 6 // of plan --detailed-exitcode
 	exitInterrupted = 130
-
-	exitChanges = 2 // of plan --detailed-exitcode
 )
 
 // usageError is a command line that makes no sense.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -38,6 +40,7 @@ func TestMain(m *testing.M) {
 //	film STATUS         sets the rollout that the controller shows
 //	scene NAME          has it show the real engine at a scene instead
 //	fail KIND           makes the controller refuse everything
+//	events FILE NUMBER  each line of a file is an event in JSON, and so many are there
 //	tamper [FILE [AT]]  changes a byte in the middle of a file, or the audit log
 //
 // Each script has a trusted fleet in trust/ and the tokens of the four roles in tokens/. The
@@ -45,7 +48,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	cmds := maps.Clone(outageCmds)
 	maps.Copy(cmds, map[string]func(*testscript.TestScript, bool, []string){
-		"exits": exits, "changes": changes, "film": film, "scene": scene, "fail": fail, "tamper": tamper,
+		"exits": exits, "changes": changes, "film": film, "scene": scene, "fail": fail, "tamper": tamper, "events": events,
 	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -173,6 +176,25 @@ func scene(ts *testscript.TestScript, _ bool, args []string) {
 func fail(ts *testscript.TestScript, _ bool, args []string) {
 	errs := map[string]error{"standby": controller.ErrStandby, "signature": fmt.Errorf("manifest: %w", wire.ErrSignature), "broken": errors.New("first line\nsecond line")}
 	ts.Value(fakeKey{}).(*apitest.Fake).Fail(errs[args[0]])
+}
+
+func events(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	got := 0
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		d := json.NewDecoder(strings.NewReader(line))
+		d.DisallowUnknownFields()
+		var e controller.Event
+		ts.Check(d.Decode(&e))
+		if _, err := d.Token(); !errors.Is(err, io.EOF) || e.At.IsZero() || e.App == "" || e.Kind == "" || e.Text == "" || (e.Kind == "decision") != (e.Decision != nil) {
+			ts.Fatalf("is not one event: %s", line)
+		}
+		got++
+	}
+	if got != want {
+		ts.Fatalf("%d events, want %d", got, want)
+	}
 }
 
 func tamper(ts *testscript.TestScript, _ bool, args []string) {

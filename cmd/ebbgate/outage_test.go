@@ -177,16 +177,21 @@ func serves(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: serves APP PATH VERSION…")
 	}
+	client := &http.Client{Timeout: 5 * time.Second}
+	end := time.Now().Add(outageTime) // of all of them
 	for _, n := range theOutage(ts).lab.Nodes {
 		var status, version string
-		for end := time.Now().Add(outageTime); status != "200 OK" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			resp, err := http.Get(n.URL[wire.App(args[0])] + args[1])
-			if err != nil {
+		for ; status != "200 OK"; time.Sleep(10 * time.Millisecond) {
+			resp, err := client.Get(n.URL[wire.App(args[0])] + args[1])
+			if err == nil {
+				resp.Body.Close()
+				status, version = resp.Status, versionOf(resp.Header.Get("X-Ebbgate-Release"))
+			} else {
 				status = err.Error()
-				continue
 			}
-			resp.Body.Close()
-			status, version = resp.Status, versionOf(resp.Header.Get("X-Ebbgate-Release"))
+			if time.Now().After(end) {
+				break
+			}
 		}
 		if status != "200 OK" || !slices.Contains(args[2:], version) {
 			ts.Fatalf("%s answers %s from %q, want %v", n.ID, status, version, args[2:])

@@ -53,7 +53,7 @@ anything has moved since.`,
 		},
 	}
 	cmd.Flags().StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
-	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 0 if nothing would change, 2 if something would")
+	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 0 if nothing would change, 6 if something would")
 	cmd.AddCommand(newPlanSchemaCommand(c))
 	return cmd
 }

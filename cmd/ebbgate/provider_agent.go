@@ -137,7 +137,7 @@ func newProviderAgentRollbackCommand(c *cli, path *string) *cobra.Command {
 	}
 }
 
-// ask talks to the agent that runs with a configuration.
+// ask talks to the agent that runs with a configuration, no longer than limit.
 func ask(ctx context.Context, path string, limit time.Duration, do func(ctx context.Context, socket string) error) error {
 	cfg, err := provider.Read(path)
 	if err != nil {
@@ -145,7 +145,10 @@ func ask(ctx context.Context, path string, limit time.Duration, do func(ctx cont
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return do(ctx, cfg.Socket())
+	if err := do(ctx, cfg.Socket()); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: the agent may still go on, see its status", limit)}
 }
 
 // targetStatus is an app of a provider agent.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +20,9 @@ it waits for and until when, the newest reading of each gate, and one cell for e
 agent. With -o wide the agents of large regions are named, too.
 
 With -w it is shown as it moves until it ends: as a live picture on a terminal, else as
-one line for each thing that happens, in JSON with -o json. The exit code is 0 if the rollout is done, 3 if it
-was rolled back or superseded, 1 if it failed, and 5 if --timeout passed before.`,
+one line for each thing that happens, in JSON with -o json, a document each with -o yaml.
+The exit code is 0 if the rollout is done, 3 if it was rolled back or superseded, 1 if it
+failed, and 5 if --timeout passed before.`,
 		Args: takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			if err := w.check(); err != nil {
@@ -37,8 +37,7 @@ was rolled back or superseded, 1 if it failed, and 5 if --timeout passed before.
 			}
 			switch c.output {
 			case "table", "wide":
-				w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
-				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", sent: w.purges(ctx), barriers: barrierLines(view)}
+				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", barriers: view.Barriers}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}

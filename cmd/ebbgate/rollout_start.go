@@ -125,19 +125,24 @@ func goOn(cmd *cobra.Command, cl *api.Client, args []string, refused error) erro
 				flag, id = "acknowledge", q.Rollout
 			}
 		}
-	case r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding):
+	case canBeSuperseded(r):
 		flag, id, how = "supersede", r.ID, "; to take its place"
 	}
 	if flag == "" {
 		return refused
 	}
 	line := cmd.CommandPath() + " " + strings.Join(args, " ")
-	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed && f.Name != flag {
 			line += " --" + f.Name + "=" + quote(f.Value.String())
 		}
 	})
 	return fmt.Errorf("%w%s: %s --%s %s", refused, how, line, flag, id)
+}
+
+// canBeSuperseded reports whether another rollout may take the place of r; nil: there is none.
+func canBeSuperseded(r *rollout.RolloutSummary) bool {
+	return r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding)
 }
 
 var bareWord = regexp.MustCompile(`^[\w/.:,@%+-]+$`)

@@ -82,20 +82,8 @@ func statusLine(s rollout.Summary) string {
 	if r.Reason != "" {
 		line += ": " + r.Reason
 	}
-	if h := held(r); h != nil {
+	if h := r.Hold; h != nil {
 		line += fmt.Sprintf(" (%s, %s)", h.Kind, holdUntil(h, s.At))
 	}
 	return line
-}
-
-// held returns the hold that the rollout's reason tells of, if it does of one.
-func held(r *rollout.RolloutSummary) *rollout.Hold {
-	for _, w := range r.Waves {
-		for _, g := range w.Regions {
-			if h := g.Hold; h != nil && r.Reason == string(g.Region)+": "+h.Reason {
-				return h
-			}
-		}
-	}
-	return nil
 }

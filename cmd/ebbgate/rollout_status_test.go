@@ -22,3 +22,24 @@ func TestStatusCountsItsOwnVersion(t *testing.T) {
 		t.Errorf("the film shows only %v", seen)
 	}
 }
+
+// The hold in the line is the one that the reason tells of, and none if it tells of none.
+func TestStatusTellsItsHold(t *testing.T) {
+	for scene, want := range map[string]string{
+		"gate":    " (gate, until 12:10:32Z)",
+		"freeze":  " (freeze, until 18:00Z)",
+		"paused":  "",
+		"running": "",
+	} {
+		s := rollout.Status(apitest.Scene(scene))
+		line := statusLine(s)
+		if _, told, _ := strings.Cut(line, s.Rollout.Reason); s.Rollout.Reason != "" && told != want {
+			t.Errorf("%s: %q tells %q of its hold, want %q", scene, line, told, want)
+		}
+	}
+	s := rollout.Status(apitest.Scene("gate"))
+	s.Rollout.Hold = nil // an operator halted it, and said what the hold says
+	if line := statusLine(s); !strings.HasSuffix(line, s.Rollout.Reason) {
+		t.Errorf("it tells of another's hold: %s", line)
+	}
+}

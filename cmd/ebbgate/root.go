@@ -19,7 +19,7 @@ func newRootCommand(c *cli) *cobra.Command {
 answer back into a cache.
 
 Exit codes: 0 done, 1 error, 2 wrong usage, 3 rolled back or superseded, 4 not allowed,
-5 waited too long, 130 interrupted.`,
+5 waited too long, 6 something would change (plan --detailed-exitcode), 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -8,21 +8,20 @@ import (
 
 	"charm.land/lipgloss/v2"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
 // tree draws a rollout: waves, in each its regions with their timeline, in each one cell
-// for each agent. It is a pure function of the summary.
+// for each agent. It is a pure function of a view.
 type tree struct {
 	width  int  // columns
 	height int  // rows; 0: as many as it takes
 	color  bool // glyphs and words say the same without
 	every  bool // name the agents of a large region as well
-	// sent is when the first purge of a region's epoch left for a provider.
-	sent map[wire.Region]time.Time // region → time
-	// barriers has a line for each target of a region's CDN.
-	barriers map[wire.Region][]string // region → lines
+	// barriers are the targets of every region's CDN, from the origin outwards.
+	barriers []controller.BarrierView
 }
 
 // namedCells is how many agents of a region are named; of a larger one each agent is a
@@ -208,7 +207,7 @@ func (t tree) region(r rollout.RegionSummary, s rollout.Strategy, now time.Time)
 	}
 	lines = append(lines, t.timeline(r, s)...)
 	lines = append(lines, t.waits(r, now)...)
-	lines = append(lines, t.barriers[r.Region]...)
+	lines = append(lines, t.targets(r)...)
 	if r.Purge != nil && r.Purge.Failed != "" {
 		lines = append(lines, t.wrap("    ", red, "purge failed: "+r.Purge.Failed)...)
 	}
@@ -302,10 +301,9 @@ func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
 	if r.Times.Ordered.IsZero() {
 		return nil
 	}
-	sent := t.sent[r.Region]
-	var verified time.Time
+	var sent, verified time.Time
 	if r.Purge != nil {
-		verified = r.Purge.Verified
+		sent, verified = t.sent(r.Region, r.Purge.Epoch), r.Purge.Verified
 		if sent.IsZero() && !verified.IsZero() {
 			sent = r.Purge.Requested
 		}

@@ -13,6 +13,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -35,11 +36,23 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
+// was stale twice, another has no fence and is refused, and nobody waits for the last.
+var barriers = map[string][]controller.BarrierView{ // scene → targets
+	"purging": {
+		{Region: "eu-west", Provider: "shield", Scope: "eu", Epoch: 2, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateIntended, Sent: apitest.Start.Add(3100 * time.Millisecond)},
+		{Region: "eu-west", Provider: "varnish", Scope: "eu-west", Tier: 1, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateSent, Repeats: 2, LastError: "vantage eu-west-probe saw generation edge-proxy.eu-west-1, want at least edge-proxy.eu-west-2"},
+		{Region: "eu-west", Provider: "cloudflare", Scope: "0123456789abcdef0123456789abcdef", Tier: 1, First: cdn.StateIntended, LastError: "answered 429: rate limited\nretry after 30s"},
+		{Region: "eu-west", Provider: "partner", Scope: "cache", Tier: 1, Optional: true},
+		{Region: "us-east", Provider: "varnish", Scope: "us-east", Tier: 1, First: cdn.StateVerified, Second: cdn.StateVerified},
+	},
+}
+
 // What operators have to deal with, on a terminal of 80 columns.
 func TestTreeScenes(t *testing.T) {
 	var got strings.Builder
 	for _, name := range apitest.Scenes() {
-		text := tree{width: 80}.render(rollout.Status(apitest.Scene(name)))
+		text := tree{width: 80, barriers: barriers[name]}.render(rollout.Status(apitest.Scene(name)))
 		for _, l := range strings.Split(text, "\n") {
 			if w := lipgloss.Width(l); w > 80 || strings.HasSuffix(l, "…") {
 				t.Errorf("%s: %d columns: %s", name, w, l)
@@ -137,6 +150,27 @@ func TestPlain(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}
+	}
+}
+
+// The gap is that of the first purge of this epoch that really left for any target, not of
+// an earlier epoch, and not of one that is still to be sent.
+func TestPurgeSent(t *testing.T) {
+	v := apitest.Film(rollout.StatusDone)[5] // purged
+	r := &v.Summary.Rollout.Waves[0].Regions[0]
+	r.Purge.Verified = time.Time{}
+	at := func(epoch wire.Epoch, d time.Duration) controller.BarrierView {
+		return controller.BarrierView{Region: r.Region, Provider: "cache", Epoch: epoch, Sent: r.Purge.Requested.Add(d)}
+	}
+	waiting := at(r.Purge.Epoch, 0)
+	waiting.Sent = time.Time{}
+	told := tree{width: 200, barriers: []controller.BarrierView{waiting, at(r.Purge.Epoch-1, time.Millisecond)}}
+	if got := told.render(v.Summary); !strings.Contains(got, "purge sent – → verified –") || strings.Contains(got, "gap") {
+		t.Errorf("nothing has left yet:\n%s", got)
+	}
+	told.barriers = append(told.barriers, at(r.Purge.Epoch, 2*time.Second), at(r.Purge.Epoch, 30*time.Millisecond))
+	if got := told.render(v.Summary); !strings.Contains(got, "gap 42ms") { // 12 ms to the decision, 30 ms to the provider
+		t.Errorf("the gap is not 42ms:\n%s", got)
 	}
 }
 

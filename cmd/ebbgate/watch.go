@@ -14,7 +14,6 @@ import (
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
-	"github.com/ebbgate/ebbgate/wire"
 )
 
 // lookEvery is how often a rollout is looked at when no event says that it moved.
@@ -31,7 +30,7 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	w := &watcher{client: cl, last: view, sent: make(map[purgeRound]time.Time)}
+	w := &watcher{client: cl, last: view}
 	var err error
 	if live := isTerminal(c.out) && isTerminal(c.in) && os.Getenv("TERM") != "dumb" && (c.output == "table" || c.output == "wide"); live {
 		err = w.picture(ctx, c)
@@ -40,8 +39,8 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 	}
 	r := w.last.Summary.Rollout
 	switch {
-	case err == nil && !r.Status.Ended():
-		return nil // the operator looked away
+	case errors.Is(err, errLookedAway):
+		return nil
 	case outer.Err() != nil:
 		return outer.Err()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -55,50 +54,14 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 	return nil
 }
 
+// errLookedAway ends a watch whose operator has left the live view before the rollout ended.
+var errLookedAway = errors.New("the operator has looked away")
+
 // watcher follows one rollout. What it shows is what the controller says the state is;
 // events only say when to look again, so a lost one costs a second and nothing else.
 type watcher struct {
 	client *api.Client
-	last   controller.AppView       // newest state; of one goroutine, as is sent
-	sent   map[purgeRound]time.Time // purge round → when its first purge left
-}
-
-// purgeRound is one purge of one region.
-type purgeRound struct {
-	region wire.Region
-	epoch  wire.Epoch
-	round  int
-}
-
-// purges returns when the first purge of each region left for a provider. The outbox is
-// asked only about regions whose purge has begun and is not known to have left.
-func (w *watcher) purges(ctx context.Context) map[wire.Region]time.Time {
-	sent := make(map[wire.Region]time.Time)
-	for _, r := range w.last.Summary.Regions {
-		if r.Purge == nil || r.Times.Ordered.IsZero() || r.Purge.Requested.Before(r.Times.Ordered) {
-			continue
-		}
-		key := purgeRound{r.Region, r.Purge.Epoch, r.Purge.Round}
-		if _, known := w.sent[key]; !known {
-			entries, err := w.client.Purges(ctx, r.Region, w.last.App)
-			if err != nil {
-				continue // the next look asks again
-			}
-			for _, e := range entries {
-				if wire.Epoch(e.Item.Epoch) != r.Purge.Epoch || e.SentAt.Before(r.Purge.Requested) {
-					continue
-				}
-				if first := w.sent[key]; first.IsZero() || e.SentAt.Before(first) {
-					w.sent[key] = e.SentAt
-				}
-			}
-			if _, known := w.sent[key]; !known && !r.Purge.Verified.IsZero() {
-				w.sent[key] = time.Time{} // there was nothing to purge
-			}
-		}
-		sent[r.Region] = w.sent[key]
-	}
-	return sent
+	last   controller.AppView // newest state; of one goroutine
 }
 
 // errReplaced ends a watch whose rollout is no longer the app's, nor in its history.
@@ -123,7 +86,6 @@ func (w *watcher) replaced(ctx context.Context) error {
 // look is one look at the rollout, or why there was none.
 type look struct {
 	view controller.AppView
-	sent map[wire.Region]time.Time // region → when the first purge of its epoch left
 	err  error
 }
 
@@ -162,7 +124,7 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 	defer cancel()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	if err := show(look{view: w.last, sent: w.purges(ctx)}); err != nil {
+	if err := show(look{view: w.last}); err != nil {
 		return err
 	}
 	for !w.last.Summary.Rollout.Status.Ended() {
@@ -172,7 +134,7 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 		case <-tick.C:
 		case e, open := <-events:
 			if !open {
-				return refused
+				return cmp.Or(refused, ctx.Err())
 			}
 			if e.Decision == nil {
 				event(e)
@@ -197,22 +159,36 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 		case err == nil:
 			w.last = view
 		}
-		if err := show(look{w.last, w.purges(ctx), err}); err != nil {
+		if err := show(look{w.last, err}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// lines writes one line for each decision and event; with -o json or yaml, an event in JSON.
+// numbered is an event that shows its number if it has one: a decision that was read from
+// the state has none.
+type numbered struct {
+	ID uint64 `json:"id,omitzero"`
+	controller.Event
+}
+
+// lines writes one line for each decision and event; with -o json an event in JSON, with
+// -o yaml a document.
 func (w *watcher) lines(ctx context.Context, c *cli) error {
 	var shown uint64
 	lost := false
 	line := func(e controller.Event, kind string) error {
-		if c.output == "json" || c.output == "yaml" { // JSON is YAML, too
+		switch c.output {
+		case "yaml": // JSON is YAML, too
+			if _, err := fmt.Fprintln(c.out, "---"); err != nil {
+				return err
+			}
+			fallthrough
+		case "json":
 			enc := json.NewEncoder(c.out)
 			enc.SetEscapeHTML(false)
-			return enc.Encode(e)
+			return enc.Encode(numbered{e.ID, e})
 		}
 		_, err := fmt.Fprintf(c.out, "%s  %-10s  %-9s  %s\n", e.At.UTC().Format("15:04:05.000"), orDash(string(e.Region)), kind, plain(e.Text))
 		return err

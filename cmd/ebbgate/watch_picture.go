@@ -60,7 +60,7 @@ func (p picture) View() tea.View {
 	if p.ended {
 		return tea.NewView("")
 	}
-	t := tree{width: p.size.Width, color: p.color, every: p.wide, sent: p.look.sent, barriers: barrierLines(p.look.view)}
+	t := tree{width: p.size.Width, color: p.color, every: p.wide, barriers: p.look.view.Barriers}
 	below := p.below(t)
 	if room := p.size.Height - 1; p.size.Height > 0 {
 		below = below[max(0, len(below)-max(1, room/3)):]
@@ -92,7 +92,8 @@ func (p picture) below(t tree) (lines []string) {
 	return lines
 }
 
-// picture shows the live view until the rollout ends, ctx ends or the operator leaves.
+// picture shows the live view until the rollout ends, ctx ends or the operator leaves, which
+// is errLookedAway.
 func (w *watcher) picture(ctx context.Context, c *cli) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -120,6 +121,9 @@ func (w *watcher) picture(ctx context.Context, c *cli) error {
 		return err
 	}
 	end := m.(picture)
-	fmt.Fprintln(c.out, tree{width: end.size.Width, color: end.color, every: end.wide, sent: end.look.sent, barriers: barrierLines(w.last)}.render(w.last.Summary))
+	fmt.Fprintln(c.out, tree{width: end.size.Width, color: end.color, every: end.wide, barriers: w.last.Barriers}.render(w.last.Summary))
+	if !end.ended && !w.last.Summary.Rollout.Status.Ended() {
+		return errLookedAway
+	}
 	return end.reason
 }

@@ -1,10 +1,20 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
@@ -13,6 +23,12 @@ import (
 
 // serving returns a client of a controller in memory.
 func serving(t *testing.T) (*apitest.Fake, *api.Client) {
+	t.Helper()
+	return behind(t, func(h http.Handler) http.Handler { return h })
+}
+
+// behind is serving with something between the two.
+func behind(t *testing.T, between func(http.Handler) http.Handler) (*apitest.Fake, *api.Client) {
 	t.Helper()
 	tokens, err := api.ParseTokens([]byte(api.TokenLine("me", api.RoleAdmin, "secret")))
 	if err != nil {
@@ -23,7 +39,7 @@ func serving(t *testing.T) (*apitest.Fake, *api.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(s.Handler())
+	srv := httptest.NewServer(between(s.Handler()))
 	t.Cleanup(srv.Close)
 	cl, err := api.NewClient(api.ClientConfig{Server: srv.URL, Token: "secret"})
 	if err != nil {
@@ -72,27 +88,98 @@ func TestWatchReplaced(t *testing.T) {
 	}
 }
 
-// The gap is that of the first purge of this epoch that really left, not of an earlier
-// epoch, of one before the rollout, or of the repetition.
-func TestPurgeSent(t *testing.T) {
-	fake, cl := serving(t)
-	film := apitest.Film(rollout.StatusDone)
-	w := &watcher{client: cl, last: film[5], sent: make(map[purgeRound]time.Time)} // purged
-	purge := w.last.Summary.Regions[0].Purge
-	purge.Verified = time.Time{}
-	w.last.Summary.Rollout.Waves[0].Regions[0].Purge = purge
-	line := func() string {
-		return tree{width: 200, sent: w.purges(t.Context())}.render(w.last.Summary)
+// Whoever stops waiting, or whose time is up, while a slow terminal takes what is shown, is
+// not told that the rollout is done: by then the events have ended, too.
+func TestWatchEndsWhileShown(t *testing.T) {
+	for _, test := range []struct {
+		timeout time.Duration // 0: a signal
+		code    int
+	}{{0, exitInterrupted}, {20 * time.Millisecond, exitTimeout}} {
+		for range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			began, ended := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			fake, cl := behind(t, func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path != "/v1/events" {
+						h.ServeHTTP(w, r)
+						return
+					}
+					once.Do(func() { close(began) })
+					h.ServeHTTP(w, r)
+					close(ended)
+				})
+			})
+			fake.Play(apitest.Scene("paused"))
+			view, err := cl.App(t.Context(), apitest.App)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var shown sync.Once
+			c := &cli{out: writer(func(b []byte) (int, error) {
+				shown.Do(func() {
+					select {
+					case <-began:
+					case <-time.After(test.timeout + time.Second): // the time was up before
+						return
+					}
+					if test.timeout == 0 {
+						cancel()
+					}
+					<-ended
+				})
+				return len(b), nil
+			}), err: &strings.Builder{}, output: "table"}
+			if code := c.exit(watchRollout(ctx, c, cl, view, test.timeout)); code != test.code {
+				t.Fatalf("timeout %s: exit code %d, want %d", test.timeout, code, test.code)
+			}
+			cancel()
+		}
 	}
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, time.Time{})
-	fake.Sent(apitest.App, "eu-west", purge.Epoch-1, purge.Requested.Add(time.Millisecond))
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, purge.Requested.Add(-time.Hour))
-	if got := line(); !strings.Contains(got, "purge sent – → verified –") || strings.Contains(got, "gap") {
-		t.Errorf("nothing has left yet:\n%s", got)
-	}
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, purge.Requested.Add(2*time.Second))
-	fake.Sent(apitest.App, "eu-west", purge.Epoch, purge.Requested.Add(30*time.Millisecond))
-	if got := line(); !strings.Contains(got, "gap 42ms") { // 12 ms to the decision, 30 ms to the provider
-		t.Errorf("the gap is not 42ms:\n%s", got)
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+// With -o yaml each event is a document of its own, with -o json a line; a decision that was
+// read from the state has no number in the stream of events, and shows none.
+func TestWatchDocuments(t *testing.T) {
+	for _, output := range []string{"json", "yaml"} {
+		fake, cl := serving(t)
+		fake.Play(apitest.Scene("done"))
+		view, err := cl.App(t.Context(), apitest.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		c := &cli{out: &out, err: &strings.Builder{}, output: output}
+		if err := watchRollout(t.Context(), c, cl, view, 0); err != nil {
+			t.Fatal(err)
+		}
+		next := json.NewDecoder(strings.NewReader(out.String())).Decode
+		if output == "yaml" {
+			next = yaml.NewDecoder(strings.NewReader(out.String())).Decode
+		}
+		var texts []string
+		for {
+			e := make(map[string]any)
+			if err := next(&e); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v in\n%s", output, err, out.String())
+			}
+			if _, has := e["id"]; has || e["kind"] != "decision" {
+				t.Errorf("%s: got %v", output, e)
+			}
+			texts = append(texts, fmt.Sprint(e["text"]))
+		}
+		var want []string
+		for _, d := range view.Rollout.Decisions {
+			want = append(want, d.Reason)
+		}
+		if diff := cmp.Diff(want, texts); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", output, diff)
+		}
 	}
 }

@@ -28,6 +28,7 @@ type RolloutSummary struct {
 	Digest  wire.Digest   `json:"digest"`
 	Status  RolloutStatus `json:"status"`
 	Reason  string        `json:"reason,omitempty"` // why it waits or goes back
+	Hold    *Hold         `json:"hold,omitempty"`   // that the reason tells of; nil: it tells of none
 	Wave    int           `json:"wave"`             // index of the current one
 	Waves   []WaveSummary `json:"waves"`
 	Started time.Time     `json:"started"`

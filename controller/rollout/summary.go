@@ -19,9 +19,10 @@ func Status(s State) Summary {
 	if ro == nil {
 		return sum
 	}
+	reason, hold := s.reason()
 	rs := &RolloutSummary{
 		ID: ro.ID, By: ro.By, Source: ro.Source, Undoes: ro.Undoes, Glass: ro.Glass, Version: ro.Target.Version, Digest: ro.Target.Digest,
-		Status: ro.Status, Reason: s.reason(), Wave: ro.Wave, Started: ro.Started, Ended: ro.Ended,
+		Status: ro.Status, Reason: reason, Hold: hold, Wave: ro.Wave, Started: ro.Started, Ended: ro.Ended,
 	}
 	for i, w := range ro.Plan.Waves {
 		ws := WaveSummary{State: "current", Strategy: w.Strategy}
@@ -40,31 +41,31 @@ func Status(s State) Summary {
 }
 
 // reason returns why the rollout waits or went back: the halt, the first hold, or the
-// decision that turned it round.
-func (s State) reason() string {
+// decision that turned it round; and the hold, if it is one.
+func (s State) reason() (string, *Hold) {
 	ro := s.Rollout
 	if ro.Halt != "" {
-		return ro.Halt
+		return ro.Halt, nil
 	}
 	if !ro.Status.Ended() {
 		for i, w := range ro.Plan.Waves {
 			for _, r := range w.Regions {
 				if h := s.Regions[r].Hold; h != nil && (i == ro.Wave || ro.Ending != "") {
-					return string(r) + ": " + h.Reason
+					return string(r) + ": " + h.Reason, h
 				}
 			}
 		}
 	}
 	if ro.Ending == "" && !ro.Paused {
-		return ""
+		return "", nil
 	}
 	for _, d := range slices.Backward(ro.Decisions) {
 		switch {
 		case ro.Ending != "" && d.Region == "" && (d.Kind == KindRevert || d.Kind == KindAbort), ro.Ending == "" && d.Kind == KindPause:
-			return d.Reason
+			return d.Reason, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 func (s State) summarise(r wire.Region) RegionSummary {

@@ -1,14 +1,16 @@
 package lab_test
 
 import (
-	"context"
+	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,14 +51,11 @@ func TestPausedLeader(t *testing.T) {
 	rolled(t, l, "1.1.0")
 
 	before := n.control()
-	answer := make(chan error, 1) // to a command that waits for the paused leader
-	go func() { answer <- undo(t.Context(), l, old) }()
+	waiting := undo(t, l, old) // a command that the paused leader finds when it wakes
 	if err := old.Wake(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-answer; err != nil {
-		t.Error(err)
-	}
+	refused(t, waiting)
 	ends(t, old)
 	if last := said(t, old); !strings.HasPrefix(last, "ebbgate: another controller has taken over: ") {
 		t.Errorf("the old leader ended with %q", last)
@@ -93,26 +92,48 @@ func TestPausedLeader(t *testing.T) {
 	roll(t, l, "1.2.0")
 }
 
-// undo asks a controller to undo the last rollout and returns an error if it does.
-func undo(ctx context.Context, l *lab.Lab, c *lab.Controller) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL()+"/v1/apps/"+string(app)+"/undo", nil)
+// undo sends a controller the command to undo the last rollout, and returns the connection
+// on which it answers. Of a paused one the kernel takes both.
+func undo(t *testing.T, l *lab.Lab, c *lab.Controller) net.Conn {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.URL()+"/v1/apps/"+string(app)+"/undo", nil)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	token, err := os.ReadFile(filepath.Join(l.Dir(), "controller", "admin.token"))
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	resp, err := http.DefaultClient.Do(req)
+	conn, err := net.Dial("tcp", req.URL.Host)
 	if err != nil {
-		return nil // it ended before it answered
+		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusServiceUnavailable {
-		return fmt.Errorf("a leader of old answered a command with %s", resp.Status)
+	t.Cleanup(func() { conn.Close() })
+	if err := req.Write(conn); err != nil {
+		t.Fatal(err)
 	}
-	return nil
+	return conn
+}
+
+// refused checks that a command was answered with 503, or not before its controller ended.
+func refused(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET):
+		t.Log("it ended before it answered")
+	case err != nil:
+		t.Error(err)
+	default:
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("a leader of old answered a command with %s", resp.Status)
+		}
+	}
 }
 
 // ends waits until a controller ends by itself.

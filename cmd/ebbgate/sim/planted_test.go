@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/overlay"
 )
 
 var (
@@ -32,10 +33,6 @@ func TestPlanted(t *testing.T) {
 	if err != nil || len(files) < 25 {
 		t.Fatalf("%d bugs, %v", len(files), err)
 	}
-	root, err := filepath.Abs("../../..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	files = files[:min(len(files), *bugs)]
 	var mu sync.Mutex // guards rows
 	var rows []string
@@ -44,7 +41,7 @@ func TestPlanted(t *testing.T) {
 			name := strings.TrimSuffix(filepath.Base(file), ".txt")
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				seed, what := find(t, root, file)
+				seed, what := find(t, file)
 				mu.Lock()
 				defer mu.Unlock()
 				rows = append(rows, fmt.Sprintf("| %s | %s | %s |", name, seed, what))
@@ -58,9 +55,9 @@ func TestPlanted(t *testing.T) {
 var broke = regexp.MustCompile(`seed (\d+): at \S+ (.*)`)
 
 // find compiles the simulation with a bug, and returns the first seed that shows it, and how.
-func find(t *testing.T, root, file string) (seed, what string) {
+func find(t *testing.T, file string) (seed, what string) {
 	bin := filepath.Join(t.TempDir(), "sim.test")
-	build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay(t, root, file), "-o", bin, ".")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay.Write(t, "../../..", file), "-o", bin, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("it does not compile: %v\n%s", err, out)
 	}
@@ -74,47 +71,13 @@ func find(t *testing.T, root, file string) (seed, what string) {
 	return string(found[1]), string(found[2])
 }
 
-// overlay writes the broken sources and the file that tells the compiler of them.
-func overlay(t *testing.T, root, file string) string {
-	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+// Every planted bug can be made of the sources as they are.
+func TestPlantedApply(t *testing.T) {
+	files, err := filepath.Glob("testdata/planted/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d bugs, %v", len(files), err)
 	}
-	dir := t.TempDir()
-	replace := make(map[string]string)
-	for _, hunk := range strings.Split(string(data), "file ")[1:] {
-		name, rest, _ := strings.Cut(hunk, "\n--- was\n")
-		was, rest, ok := strings.Cut(rest, "\n+++ is\n")
-		is, _, end := strings.Cut(rest, "\n=== end\n")
-		if !ok || !end {
-			t.Fatalf("%s: a hunk is file, --- was, +++ is, === end", file)
-		}
-		path := filepath.Join(root, name)
-		from := path
-		if replace[path] != "" {
-			from = replace[path]
-		}
-		src, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Count(string(src), was) != 1 {
-			t.Fatalf("%s: what is to be replaced in %s is there %d times", file, name, strings.Count(string(src), was))
-		}
-		broken := filepath.Join(dir, filepath.Base(name))
-		if err := os.WriteFile(broken, []byte(strings.Replace(string(src), was, is, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[path] = broken
+	for _, file := range files {
+		overlay.Write(t, "../../..", file)
 	}
-	data, err = json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

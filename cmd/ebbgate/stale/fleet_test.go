@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn/varnish/varnishtest"
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/overlay"
 	"github.com/ebbgate/ebbgate/cmd/ebbgate/lab"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
@@ -272,7 +273,7 @@ func (f *fleet) build(t *testing.T, control string, packages ...string) {
 	t.Helper()
 	args := []string{"build", "-o", filepath.Dir(f.program(control)) + "/"}
 	if control != "" {
-		args = append(args, "-overlay", overlay(t, filepath.Join("testdata", "controls", control+".txt")))
+		args = append(args, "-overlay", overlay.Write(t, "../../..", filepath.Join("testdata", "controls", control+".txt")))
 	}
 	if out, err := exec.Command("go", append(args, packages...)...).CombinedOutput(); err != nil {
 		t.Fatalf("cannot build %v: %v\n%s", packages, err, out)

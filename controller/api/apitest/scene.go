@@ -23,6 +23,8 @@ const Author = "ed25519:author"
 //	approval    a step wants two approvals, kim has given one
 //	own         the same, of a rollout that somebody called approver has started
 //	freeze      nothing new begins until 18:00
+//	purging     all agents of eu-west have confirmed it, and its purge is under way
+//	second-step eu-west is at the second of its two steps
 //	second-wave eu-west is committed, and us-east switches its first agent
 //	vanished    the agent that switched first is not heard of
 //	emergency   an emergency wants two approvals, kim has given one
@@ -70,6 +72,14 @@ var scenes = map[string]func(*stage){
 	"own": func(g *stage) {
 		g.by = "approver"
 		approval(g)
+	},
+	"purging": func(g *stage) {
+		g.start(blueGreen, nil)
+		g.until("the region is purged", func() bool { return g.phase("eu-west") == rollout.PhasePurging })
+	},
+	"second-step": func(g *stage) {
+		g.start("waves: [{regions: [eu-west], steps: [{activate: 1}, {activate: 100%}]}, {regions: [us-east]}]", nil)
+		g.until("the second step is under way", func() bool { return g.region("eu-west").Step == 2 })
 	},
 	"second-wave": func(g *stage) {
 		g.start(blueGreen, nil)

@@ -4,10 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
-	"github.com/ebbgate/ebbgate/wire"
 )
 
 // Fail makes every call fail with err from now on; nil ends that.
@@ -71,14 +69,6 @@ func (f *Fake) Readers() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.readers)
-}
-
-// Sent puts a purge into the outbox that left for its provider at a time; zero: not yet.
-func (f *Fake) Sent(app wire.App, region wire.Region, epoch wire.Epoch, at time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.purges = append(f.purges, controller.PurgeView{State: cdn.StateSent, SentAt: at,
-		Item: cdn.Item{Provider: "cache", Scope: string(region), App: string(app), Region: string(region), Epoch: uint64(epoch), Selector: cdn.Selector{Kind: cdn.Key, Value: "rules"}, Round: 1}})
 }
 
 // Tamper changes an entry of the audit log behind its hash.
