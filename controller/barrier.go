@@ -32,13 +32,13 @@ type BarrierView struct {
 }
 
 // barriers returns the barriers of an app's regions, by region and tier.
-func (c *Controller) barriers(app wire.App, s rollout.State) []BarrierView {
+func (c *Controller) barriers(s rollout.State) []BarrierView {
 	type place struct {
 		region, provider, scope string
 		epoch                   uint64
 	}
 	purges := make(map[place][]cdn.Entry)
-	for _, e := range c.outbox.List(cdn.Filter{App: string(app)}) {
+	for _, e := range c.outbox.List(cdn.Filter{App: string(s.App)}) {
 		at := place{e.Item.Region, e.Item.Provider, e.Item.Scope, e.Item.Epoch}
 		purges[at] = append(purges[at], e)
 	}

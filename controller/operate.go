@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,22 +20,26 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 	if _, err := c.Plan(ctx, req); err != nil {
 		return AppView{}, err
 	}
-	return decide(ctx, c, func() (AppView, error) {
+	s, err := decide(ctx, c, func() (s rollout.State, err error) {
 		info, plan, err := c.resolve(req)
 		if err != nil {
-			return AppView{}, err
+			return s, err
 		}
 		if err := c.engine(info.App); err != nil {
-			return AppView{}, err
+			return s, err
 		}
-		view, err := c.command(info.App, rollout.Start{
+		s, err = c.command(info.App, rollout.Start{
 			Now: time.Now().UTC(), ID: newID(), By: by, Seed: rand.Text(), Plan: plan, CheckIndex: req.CheckIndex,
 			Source: sourceOf(info), Acknowledge: req.Acknowledge, Supersede: req.Supersede, Emergency: req.Emergency,
 			Target: wire.Target{Digest: info.Digest, Version: info.Version, Packs: []wire.PackRef{{Index: info.Index}}},
 		}, by)
 		c.cfg.trace("start taken")
-		return view, err
+		return s, err
 	})
+	if err != nil {
+		return AppView{}, err
+	}
+	return c.view(s), nil
 }
 
 // Commands are what [Controller.Command] takes.
@@ -43,9 +48,9 @@ var Commands = []string{"pause", "resume", "approve", "promote", "step-back", "a
 // Command is one of [Commands] on the rollout of an app. What it decides is on disk once
 // Command returns. Whether by may approve and promote is for the caller to know.
 func (c *Controller) Command(ctx context.Context, app wire.App, name, by string) (AppView, error) {
-	return decide(ctx, c, func() (AppView, error) {
+	s, err := decide(ctx, c, func() (s rollout.State, err error) {
 		if _, there := c.states[app]; !there {
-			return AppView{}, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
+			return s, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
 		}
 		now := time.Now().UTC()
 		switch name {
@@ -64,21 +69,23 @@ func (c *Controller) Command(ctx context.Context, app wire.App, name, by string)
 		case "undo":
 			return c.command(app, rollout.Undo{Now: now, ID: newID(), By: by}, by)
 		}
-		return AppView{}, fmt.Errorf("%w: %q is not a command, want one of %s", ErrInvalid, name, strings.Join(Commands, ", "))
+		return s, fmt.Errorf("%w: %q is not a command, want one of %s", ErrInvalid, name, strings.Join(Commands, ", "))
 	})
-}
-
-// command runs an operator's event if the engine can take it.
-func (c *Controller) command(app wire.App, e rollout.Event, by string) (AppView, error) {
-	if err := rollout.Check(c.states[app], e); errors.Is(err, wire.ErrInvalid) {
-		return AppView{}, fmt.Errorf("%w: %w", ErrInvalid, err)
-	} else if err != nil {
-		return AppView{}, fmt.Errorf("%w: %w", ErrConflict, err)
-	}
-	if err := c.stepBy(app, e, by); err != nil {
+	if err != nil {
 		return AppView{}, err
 	}
-	return c.view(app), nil
+	return c.view(s), nil
+}
+
+// command runs an operator's event if the engine can take it, and returns the state after it.
+func (c *Controller) command(app wire.App, e rollout.Event, by string) (s rollout.State, err error) {
+	if err := rollout.Check(c.states[app], e); errors.Is(err, wire.ErrInvalid) {
+		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
+	} else if err != nil {
+		return s, fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	err = c.stepBy(app, e, by)
+	return c.states[app], err
 }
 
 // newID names a rollout: time first, to the millisecond, so that names sort as they came.
@@ -87,30 +94,38 @@ func newID() string {
 	return strings.ToLower(at + "-" + rand.Text()[:6])
 }
 
-func (c *Controller) view(app wire.App) AppView {
-	s := c.states[app]
-	return AppView{App: app, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(app, s)}
+// view shows a state that the loop has returned. It looks through all of the outbox, which
+// the loop has no time for.
+func (c *Controller) view(s rollout.State) AppView {
+	return AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s)}
 }
 
 // App returns the state of one app.
 func (c *Controller) App(ctx context.Context, app wire.App) (AppView, error) {
-	return do(ctx, c, func() (AppView, error) {
-		if _, there := c.states[app]; !there {
-			return AppView{}, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
+	s, err := do(ctx, c, func() (rollout.State, error) {
+		s, there := c.states[app]
+		if !there {
+			return s, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
 		}
-		return c.view(app), nil
+		return s, nil
 	})
+	if err != nil {
+		return AppView{}, err
+	}
+	return c.view(s), nil
 }
 
 // Apps returns the state of every app, by name.
 func (c *Controller) Apps(ctx context.Context) ([]AppView, error) {
-	return do(ctx, c, func() ([]AppView, error) {
-		views := []AppView{}
-		for _, app := range wire.Keys(c.states) {
-			views = append(views, c.view(app))
-		}
-		return views, nil
-	})
+	states, err := do(ctx, c, func() (map[wire.App]rollout.State, error) { return maps.Clone(c.states), nil })
+	if err != nil {
+		return nil, err
+	}
+	views := []AppView{}
+	for _, app := range wire.Keys(states) {
+		views = append(views, c.view(states[app]))
+	}
+	return views, nil
 }
 
 // History returns the rollouts of an app, newest first: the active or last one and up to

@@ -146,10 +146,10 @@ func (c *Controller) planRegion(app wire.App, r wire.Region, wave rollout.Wave) 
 	}
 	for _, plane := range p.Planes {
 		if !slices.Contains(plane.Traits, wire.TraitDropFree) {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, %s: a switch may lose requests", plane.Plane, agents(plane.Agents)))
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, %s: a switch may lose requests", plane.Plane, rollout.Plural(plane.Agents, "agent")))
 		}
 		if wave.Strategy == rollout.StrategyBlueGreen && !slices.Contains(plane.Traits, wire.TraitArms) {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, %s: nothing is preloaded, as %s wants it", plane.Plane, agents(plane.Agents), wave.Strategy))
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, %s: nothing is preloaded, as %s wants it", plane.Plane, rollout.Plural(plane.Agents, "agent"), wave.Strategy))
 		}
 	}
 	if len(c.cfg.Regions[r].CDN) == 0 {
@@ -169,13 +169,6 @@ func withPlane(planes []PlanPlane, a wire.AppReport) []PlanPlane {
 		return planes
 	}
 	return slices.Insert(planes, i, one)
-}
-
-func agents(n int) string {
-	if n == 1 {
-		return "1 agent"
-	}
-	return fmt.Sprintf("%d agents", n)
 }
 
 // planContent fills in what changes in a region and what is purged, and refuses what cannot

@@ -28,7 +28,7 @@ func printPlan(c *cli, v controller.PlanView) error {
 	lines := append([]string{""}, holdLines(v, wide)...)
 	for _, r := range v.Regions {
 		for _, p := range r.Planes {
-			lines = append(lines, fmt.Sprintf("%s: %s on %s: %s", r.Region, p.Plane, count(p.Agents, "agent"), traits(p.Traits)))
+			lines = append(lines, fmt.Sprintf("%s: %s on %s: %s", r.Region, p.Plane, rollout.Plural(p.Agents, "agent"), traits(p.Traits)))
 		}
 		if wide {
 			for _, f := range r.Files {
@@ -93,7 +93,7 @@ func holdLines(v controller.PlanView, wide bool) (lines []string) {
 		w := p.Waves[r.Wave-1]
 		text := heldTo(p, w)
 		if w.MaxParallel > 0 {
-			text += fmt.Sprintf(", %s at a time", count(w.MaxParallel, "region"))
+			text += fmt.Sprintf(", %s at a time", rollout.Plural(w.MaxParallel, "region"))
 		}
 		lines = append(lines, fmt.Sprintf("wave %d: %s", r.Wave, text))
 	}
@@ -107,7 +107,7 @@ func holdLines(v controller.PlanView, wide bool) (lines []string) {
 		lines = append(lines, "freeze: "+windowText(w))
 	}
 	return append(lines, fmt.Sprintf("tolerates %s and %s unreachable in a region; on failure: %s; deadline %s, of approvals %s",
-		count(p.MaxFailures, "failed agent"), p.MaxUnreachable, p.OnFailure, p.Deadline, p.ApproveWithin))
+		rollout.Plural(p.MaxFailures, "failed agent"), p.MaxUnreachable, p.OnFailure, p.Deadline, p.ApproveWithin))
 }
 
 // heldTo says what stands after a step or wave. Without names, every gate of the plan does.
@@ -123,7 +123,7 @@ func heldTo(p rollout.Plan, w rollout.Wave) string {
 		text += ", gates " + strings.Join(gates, ", ")
 	}
 	if w.Approve > 0 {
-		text += ", " + count(w.Approve, "approval")
+		text += ", " + rollout.Plural(w.Approve, "approval")
 	}
 	return text
 }
@@ -168,12 +168,4 @@ func traits(declared []string) string {
 		return "declares nothing of itself"
 	}
 	return strings.Join(declared, ", ")
-}
-
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -61,3 +61,11 @@ func (a *Amount) UnmarshalText(text []byte) error {
 	*a = Amount{int(n), percent}
 	return nil
 }
+
+// Plural writes a number of things for people: "1 agent", "2 agents".
+func Plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -196,7 +196,7 @@ func (t *turn) step(r wire.Region, tl tally, steps []PlanStep) {
 		rr.Times.StepDone = t.s.Now
 		t.set(r, rr)
 		over, _ := t.s.baked(r)
-		t.decide(KindStep, r, countInputs(tl), "step %d of %d in %s is confirmed by %s; baking %s", rr.Step+1, len(steps), r, count(tl.Confirmed, "agent"), wire.Duration(over.Sub(t.s.Now)))
+		t.decide(KindStep, r, countInputs(tl), "step %d of %d in %s is confirmed by %s; baking %s", rr.Step+1, len(steps), r, Plural(tl.Confirmed, "agent"), wire.Duration(over.Sub(t.s.Now)))
 	}
 	if t.s.Rollout.Paused || !t.s.goesOn(r) {
 		return

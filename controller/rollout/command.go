@@ -203,7 +203,7 @@ func (t *turn) start(e Start) {
 		more += fmt.Sprintf("; an emergency that wants %d approvals: %s", GlassApprovals, em.Reason)
 	}
 	t.begin(ro, func(wire.Region) wire.Target { return ro.Target })
-	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %s, started by %s%s", e.ID, t.s.App, e.Target.Version, count(len(e.Plan.Waves), "wave"), e.By, more)
+	t.decide(KindStart, "", inputs, "rollout %s of %s %s in %s, started by %s%s", e.ID, t.s.App, e.Target.Version, Plural(len(e.Plan.Waves), "wave"), e.By, more)
 }
 
 // undo goes through the waves and steps of the last rollout again, without bakes, gates,
@@ -227,7 +227,7 @@ func (t *turn) undo(e Undo) {
 	ro.Target.Epoch = 0
 	t.begin(ro, func(r wire.Region) wire.Target { return before[r] })
 	inputs := map[string]string{"by": e.By, "undoes": last.ID, "regions": fmt.Sprint(len(regions))}
-	t.decide(KindStart, "", inputs, "rollout %s undoes %s in %s, started by %s", e.ID, last.ID, count(len(regions), "region"), e.By)
+	t.decide(KindStart, "", inputs, "rollout %s undoes %s in %s, started by %s", e.ID, last.ID, Plural(len(regions), "region"), e.By)
 }
 
 // begin makes ro the active rollout and orders staging in all its regions.
@@ -288,7 +288,7 @@ func (t *turn) resume(e Resume) {
 	}
 	inputs := by(e.By)
 	inputs["acknowledged"] = fmt.Sprint(acked)
-	t.decide(KindResume, "", inputs, "resumed by %s, who acknowledges %s", e.By, count(acked, "failure"))
+	t.decide(KindResume, "", inputs, "resumed by %s, who acknowledges %s", e.By, Plural(acked, "failure"))
 	for _, r := range t.s.failedPurges() {
 		t.requestPurge(r, "resumed by "+e.By)
 	}

@@ -127,7 +127,7 @@ func summarise(failures []string) string {
 	if n > few {
 		failures = failures[:few]
 	}
-	s := fmt.Sprintf("%s failed: %s", count(n, "agent"), strings.Join(failures, "; "))
+	s := fmt.Sprintf("%s failed: %s", Plural(n, "agent"), strings.Join(failures, "; "))
 	if n > few {
 		s += "; …"
 	}

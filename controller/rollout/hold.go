@@ -77,26 +77,18 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 	}
 	beyond, held := tl.Silent > tl.tolerates(plan), rr.Hold != nil && rr.Hold.Kind == HoldVanished
 	if n := len(tl.vanished); n > plan.MaxFailures && (held || !beyond) {
-		return HoldVanished, fmt.Sprintf("%s vanished: %s %s", count(n, "agent"), tl.vanished[0].agent, tl.vanished[0].reason), within
+		return HoldVanished, fmt.Sprintf("%s vanished: %s %s", Plural(n, "agent"), tl.vanished[0].agent, tl.vanished[0].reason), within
 	}
 	if beyond {
-		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s; drain or remove what is gone for good", count(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
+		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s; drain or remove what is gone for good", Plural(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
 	}
 	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
 		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline), within
 	}
 	if n := tl.Live - tl.failed - tl.Confirmed; rr.Phase == PhaseBaking && n > 0 {
-		return HoldBehind, fmt.Sprintf("%s not confirmed at epoch %d", count(n, "agent"), rr.epoch()), within
+		return HoldBehind, fmt.Sprintf("%s not confirmed at epoch %d", Plural(n, "agent"), rr.epoch()), within
 	}
 	return s.waits(r)
-}
-
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // silentNames names the first few silent agents.

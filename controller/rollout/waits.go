@@ -91,7 +91,7 @@ func (s State) waits(r wire.Region) (HoldKind, string, time.Duration) {
 		return "", "", 0
 	}
 	if g := ro.Glass; g != nil && begins && !g.approved() {
-		return HoldApproval, fmt.Sprintf("the emergency wants %s%s: %s", count(GlassApprovals-len(g.Approvals), "more approval"), names(g.Approvals), g.Reason), max(0, g.Expires.Sub(s.Now))
+		return HoldApproval, fmt.Sprintf("the emergency wants %s%s: %s", Plural(GlassApprovals-len(g.Approvals), "more approval"), names(g.Approvals), g.Reason), max(0, g.Expires.Sub(s.Now))
 	}
 	if until, why := plan.Frozen(s.Now); (begins || rr.Phase == PhaseActivating) && !until.IsZero() && !s.hurries() {
 		if why != "" {
@@ -111,7 +111,7 @@ func (s State) waits(r wire.Region) (HoldKind, string, time.Duration) {
 		if rr.Phase == PhaseBaking {
 			what = fmt.Sprintf("wave %d", ro.Wave+1)
 		}
-		return HoldApproval, fmt.Sprintf("%s wants %s%s, not of %s", what, count(n, "more approval"), names(rr.Approvals), ro.By), plan.ApproveWithin.Std()
+		return HoldApproval, fmt.Sprintf("%s wants %s%s, not of %s", what, Plural(n, "more approval"), names(rr.Approvals), ro.By), plan.ApproveWithin.Std()
 	}
 	return "", "", 0
 }
