@@ -40,6 +40,7 @@ type Config struct {
 	Log         *slog.Logger // default: slog.Default()
 
 	silence time.Duration      // of a leader after which another one takes over; leaseSilence outside tests
+	losses  time.Duration      // how often the bus is looked through for losses; lossEvery outside tests
 	trace   func(point string) // told of every point at which a crash matters; nil outside tests
 }
 
@@ -128,6 +129,9 @@ func (cfg *Config) validate() error {
 	}
 	if cfg.silence == 0 {
 		cfg.silence = leaseSilence
+	}
+	if cfg.losses == 0 {
+		cfg.losses = lossEvery
 	}
 	if cfg.trace == nil {
 		cfg.trace = func(string) {}

@@ -36,6 +36,7 @@ type Controller struct {
 	leader     atomic.Pointer[string]    // by name, while this controller stands by; empty: unknown
 	confirmed  atomic.Pointer[time.Time] // when the bus was last asked and said that the lease is ours
 	holding    sync.Mutex                // one look at the lease at a time
+	met        context.Context           // the pump's: the connection over which the bus was compared with the journal
 	publishing sync.RWMutex              // held for reading from when a bundle's manifest is kept until it is registered, for writing while manifests are dropped
 	requests   chan request              // executed by the loop, one at a time
 	ended      chan struct{}             // closed when the loop has
@@ -81,6 +82,7 @@ func New(cfg Config) (*Controller, error) {
 	}
 	if c.outbox, err = c.newOutbox(); err == nil {
 		c.id, err = c.journal.self(rand.Text)
+		c.journal.by = c.id
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -1,6 +1,8 @@
 package controller_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +44,8 @@ func TestDeposedAtRest(t *testing.T) {
 	d.deposed()
 }
 
-// A leader that cannot read the lease sees by the first write that is refused.
+// A leader whose write is refused looks at the lease, and ends its term by that alone: a
+// bus that goes down refuses, too.
 func TestDeposedByAWrite(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, spec{regions: one()})
@@ -52,6 +55,18 @@ func TestDeposedByAWrite(t *testing.T) {
 	f.usurp()
 	_, err := d.Enroll(t.Context(), controller.EnrollRequest{Region: ams, Agent: "a1", Key: newKey(t).Public()}, "op")
 	must(t, err)
+	eventually(t, func() error {
+		if !strings.Contains(d.log.String(), "no longer the leader") {
+			return errors.New("no write was refused")
+		}
+		return nil
+	})
+	select {
+	case <-d.ended:
+		t.Fatalf("the term ended without a look at the lease: %v", d.err)
+	default:
+	}
+	d.witness.blind.Store(false)
 	d.deposed()
 	wantErr(t, "its write", d.witness.PutJournal(t.Context(), 1, controller.AppKey(edge), []byte("{}")), wire.ErrFenced)
 }

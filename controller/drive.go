@@ -163,14 +163,15 @@ func (c *Controller) resume(ctx context.Context) error {
 }
 
 // reorder signs a region's desired document again if it does not say what the engines
-// order: the bus may have kept the record of the one and lost that of the other.
+// order, be it nothing: the bus may have kept the record of the one and lost that of the
+// other. Without any app there is nothing that a document could contradict.
 func (c *Controller) reorder(region wire.Region) error {
-	ordered := false
+	ordered := c.wants[region].Sequence > 0
 	for _, app := range wire.Keys(c.states) {
 		o := rollout.OrderFor(c.states[app], region)
 		ordered = ordered || o.Base != nil || o.Next != nil
 	}
-	if !ordered {
+	if len(c.states) == 0 || !ordered {
 		return nil
 	}
 	w := &write{put: map[string]any{}}
@@ -182,6 +183,8 @@ func (c *Controller) reorder(region wire.Region) error {
 		return err
 	}
 	c.wants[region] = v
+	c.queue.add(rollout.Publish{Region: region})
+	c.wake()
 	return nil
 }
 

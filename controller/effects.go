@@ -50,8 +50,8 @@ func (q *effectQueue) next() (rollout.Effect, bool) {
 const retryEffects = time.Second
 
 // pump copies the journal to the bus and then carries out the effects behind it, one
-// after the other, again until each has succeeded. It returns [ErrDeposed] when the bus
-// refuses our fence for good.
+// after the other, again until each has succeeded. It returns [ErrDeposed] when another
+// controller leads.
 func (c *Controller) pump(ctx context.Context) error {
 	c.wake()
 	for {
@@ -66,8 +66,12 @@ func (c *Controller) pump(ctx context.Context) error {
 			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, wire.ErrFenced) && c.hold(ctx) != nil:
-			return fmt.Errorf("%w: %v", ErrDeposed, err)
+		case errors.Is(err, ErrDeposed):
+			return err
+		case errors.Is(err, wire.ErrFenced):
+			if held := c.hold(ctx); errors.Is(held, ErrDeposed) {
+				return held
+			}
 		}
 		c.log.Warn("an effect failed and will be repeated", "error", err)
 		select {
@@ -83,18 +87,48 @@ func (c *Controller) pump(ctx context.Context) error {
 // must never be ahead of what a successor can know.
 func (c *Controller) carryOut(ctx context.Context) error {
 	for {
-		effect, more := c.queue.next()
-		if !more {
-			return c.journal.publish(ctx, c.cfg.Bus)
+		linked, unlink, err := c.meet(ctx)
+		if err != nil {
+			return err
 		}
-		if err := c.perform(ctx, effect); err != nil {
+		effect, more := c.queue.next()
+		if more {
+			err = c.perform(ctx, linked, effect)
+		} else {
+			err = c.journal.publish(linked, c.cfg.Bus)
+		}
+		unlink()
+		if err != nil && more {
 			c.queue.add(effect)
+		}
+		if err != nil || !more {
 			return err
 		}
 	}
 }
 
-func (c *Controller) perform(ctx context.Context, effect rollout.Effect) error {
+// meet looks at a bus before anything is written to it over a new connection. A server that
+// comes back may lack its last writes: then an order would be there without the record that
+// it follows from, and the number of a fence may be another controller's. It returns a
+// context for writes, which ends with the connection.
+func (c *Controller) meet(ctx context.Context) (linked context.Context, unlink func(), err error) {
+	link := c.cfg.Bus.Linked()
+	if link != c.met {
+		if err := c.hold(ctx); err != nil {
+			return nil, nil, err
+		}
+		if err := c.findLosses(ctx); err != nil {
+			return nil, nil, err
+		}
+		c.met = link
+	}
+	linked, cancel := context.WithCancel(ctx)
+	forget := context.AfterFunc(link, cancel)
+	return linked, func() { forget(); cancel() }, nil
+}
+
+// perform carries out one effect; linked is for what it writes to the bus.
+func (c *Controller) perform(ctx, linked context.Context, effect rollout.Effect) error {
 	fence := c.journal.lease() // before the journal: a term that begins later has more to publish first
 	switch e := effect.(type) {
 	case rollout.Publish:
@@ -103,14 +137,14 @@ func (c *Controller) perform(ctx context.Context, effect rollout.Effect) error {
 		if err != nil {
 			return err
 		}
-		if err := c.journal.publish(ctx, c.cfg.Bus); err != nil {
+		if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
 			return err
 		}
 		if len(w.Envelope) == 0 {
 			return nil // nothing has ever been ordered here
 		}
 		c.cfg.trace("journal published")
-		if err := c.cfg.Bus.PutWant(ctx, fence, e.Region, w.Envelope); err != nil {
+		if err := c.cfg.Bus.PutWant(linked, fence, e.Region, w.Envelope); err != nil {
 			return fmt.Errorf("cannot order region %s: %w", e.Region, err)
 		}
 		c.cfg.trace("ordered")
@@ -119,7 +153,10 @@ func (c *Controller) perform(ctx context.Context, effect rollout.Effect) error {
 		c.measure(ctx, e)
 		return nil
 	case rollout.Purge:
-		if err := c.journal.publish(ctx, c.cfg.Bus); err != nil {
+		if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
+			return err
+		}
+		if err := c.sure(); err != nil { // with nothing to publish the bus was not asked who leads
 			return err
 		}
 		c.cfg.trace("purge journaled")

@@ -21,6 +21,12 @@ func WithSilence(cfg Config, d time.Duration) Config {
 	return cfg
 }
 
+// WithLosses returns cfg with how often the bus is looked through for losses.
+func WithLosses(cfg Config, every time.Duration) Config {
+	cfg.losses = every
+	return cfg
+}
+
 // Lead waits for the lease and takes it, without leading.
 func (c *Controller) Lead(ctx context.Context) error {
 	_, err := c.lead(ctx, func(string) {})
@@ -53,9 +59,9 @@ func RecordData(encoded []byte) (data json.RawMessage, term wire.Fence, err erro
 	return r.Data, r.Fence, err
 }
 
-// EncodeRecord makes a journal record as it is on the bus.
+// EncodeRecord makes a journal record of another controller as it is on the bus.
 func EncodeRecord(term wire.Fence, revision uint64, data string) ([]byte, error) {
-	return wire.EncodeJSON(record{term, revision, json.RawMessage(data)})
+	return wire.EncodeJSON(record{Fence: term, Revision: revision, By: "another", Data: json.RawMessage(data)})
 }
 
 // WantEnvelope returns the signed document that a journal record of a want holds.

@@ -28,6 +28,7 @@ type journal struct {
 	log *slog.Logger
 
 	mu    sync.Mutex     // guards all below, and commits
+	by    string         // who writes: the controller's id
 	fence wire.Fence     // of the lease: proves to the bus that we lead
 	term  wire.Fence     // the fence, or above every record's where the bus has begun anew; stamped on each record
 	dirty map[string]int // key that is not known to be on the bus as it is here → how often it was marked
@@ -35,16 +36,33 @@ type journal struct {
 
 // record is one value with what decides between two copies of it.
 type record struct {
-	Fence    wire.Fence      `json:"fence"`    // the term in which it was written
-	Revision uint64          `json:"revision"` // ascending within a key
+	Fence    wire.Fence      `json:"fence"`          // the term in which it was written
+	Revision uint64          `json:"revision"`       // ascending within a key
+	By       string          `json:"by,omitempty"`   // the id of the controller that wrote it
+	After    place           `json:"after,omitzero"` // of the record that it followed when its term began
 	Data     json.RawMessage `json:"data"`
 }
 
-func (r record) newer(than record) bool {
-	if r.Fence != than.Fence {
-		return r.Fence > than.Fence
+// place is where a record stands among those of its key.
+type place struct {
+	Fence    wire.Fence `json:"fence"`
+	Revision uint64     `json:"revision"`
+}
+
+func (r record) place() place { return place{r.Fence, r.Revision} }
+
+func (p place) newer(than place) bool {
+	return p.Fence > than.Fence || p.Fence == than.Fence && p.Revision > than.Revision
+}
+
+// replaces reports whether r, on the bus, takes the place of ours: it is newer, or another
+// controller went on from before ours after the bus had lost that. Terms alone would let
+// a branch that the bus had lost win over what was decided and followed since.
+func (r record) replaces(ours record) bool {
+	if r.Fence == ours.Fence && r.By == ours.By {
+		return r.place().newer(ours.place())
 	}
-	return r.Revision > than.Revision
+	return r.place().newer(ours.After)
 }
 
 var (
@@ -188,7 +206,11 @@ func (j *journal) commit(w *write) error {
 			if err != nil {
 				return fmt.Errorf("journal record %s: %w", key, err)
 			}
-			v, err := wire.EncodeJSON(record{j.term, old.Revision + 1, data})
+			next := record{Fence: j.term, Revision: old.Revision + 1, By: j.by, After: old.After, Data: data}
+			if old.Fence != j.term || old.By != j.by {
+				next.After = old.place()
+			}
+			v, err := wire.EncodeJSON(next)
 			if err != nil {
 				return err
 			}
@@ -274,7 +296,7 @@ func (j *journal) raw(key string) (v []byte, err error) {
 	return v, err
 }
 
-// reconcile begins a term: of every record the newer copy, here or on the bus, is kept,
+// reconcile begins a term: of every record the copy that counts, here or on the bus, is kept,
 // and whatever the bus lacks is marked for publication. Records are then written under
 // the new term as they change. A bus that lost everything counts its fences from one
 // again; terms go on rising all the same, so that no copy of old wins over a new one.
@@ -318,11 +340,11 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 				}
 			}
 			switch {
-			case theirs.newer(ours):
+			case theirs.replaces(ours):
 				if err := b.Put([]byte(key), remote[key]); err != nil {
 					return err
 				}
-			case ours.newer(theirs):
+			case ours.place().newer(theirs.place()):
 				j.dirty[key]++
 			}
 		}
@@ -351,7 +373,7 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) (bool, err
 					return fmt.Errorf("journal record %s: %w", key, err)
 				}
 			}
-			if theirs.newer(ours) {
+			if theirs.replaces(ours) {
 				newer[key] = v
 			}
 		}

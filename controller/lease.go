@@ -51,6 +51,7 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 		led = led || beat || holder != "" && !ours
 		if err == nil && (ours || holder == "" && !led || silent >= c.cfg.silence) {
 			asked := time.Now()
+			c.met = bus.Linked()
 			fence, err := bus.TakeLease(ctx, c.holder(), seen)
 			if err == nil {
 				c.confirmed.Store(&asked)
@@ -127,6 +128,7 @@ func (c *Controller) beat(ctx context.Context) error {
 		if err := c.hold(ctx); errors.Is(err, ErrDeposed) {
 			return err
 		}
+		c.wake() // a new connection is looked at with nothing to write, too
 		select {
 		case <-ctx.Done():
 			return nil
@@ -137,25 +139,32 @@ func (c *Controller) beat(ctx context.Context) error {
 
 // hold looks whether the lease is ours and notes when the bus said so. It returns
 // [ErrDeposed] when another controller has it. One that nobody has any more, or that is
-// ours from before, is taken again: the bus has lost what it had acknowledged.
+// ours under another number, is taken again: the bus has lost what it had acknowledged, or
+// the answer when it was taken before.
 func (c *Controller) hold(ctx context.Context) error {
+	return c.holdOr(ctx, func(holder string, now wire.Fence) bool { return !c.mine(holder) || now != c.journal.lease() })
+}
+
+// holdOr does the same and takes the lease again whenever lost says so.
+func (c *Controller) holdOr(ctx context.Context, lost func(holder string, now wire.Fence) bool) error {
 	c.holding.Lock()
 	defer c.holding.Unlock()
-	asked, ours := time.Now(), c.journal.lease()
+	asked := time.Now()
 	holder, now, err := c.readLease(ctx)
 	switch {
 	case err != nil:
 		return err
-	case c.mine(holder) && now == ours:
-		c.confirmed.Store(&asked)
-		return nil
-	case holder == "" || c.mine(holder) && now < ours:
+	case holder != "" && !c.mine(holder):
+		back := ""
+		if now < c.journal.lease() {
+			back = ", or the bus was set back"
+		}
+		return fmt.Errorf("%w%s: the lease is at %d, held by %s; ours was %d", ErrDeposed, back, now, known(holder), c.journal.lease())
+	case lost(holder, now):
 		return c.regain(ctx, now)
 	}
-	if now < ours {
-		return fmt.Errorf("%w, or the bus was set back: the lease is at %d, held by %s; ours was %d", ErrDeposed, now, known(holder), ours)
-	}
-	return fmt.Errorf("%w: the lease is at %d, held by %s; ours was %d", ErrDeposed, now, known(holder), ours)
+	c.confirmed.Store(&asked)
+	return nil
 }
 
 // sure refuses while the bus has not said for too long that the lease is ours: another

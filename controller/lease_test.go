@@ -193,7 +193,8 @@ func TestBusWiped(t *testing.T) {
 	})
 }
 
-// Of two copies of a record the newer one is kept, wherever it is.
+// Of two copies of a record the newer one is kept, wherever it is, and the one on the bus
+// if another controller went on from before ours.
 func TestReconcile(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, spec{regions: one()})
@@ -231,8 +232,38 @@ func TestReconcile(t *testing.T) {
 			t.Errorf("%s: the rollout is %s's, want %s's", what, v.Rollout.By, want)
 		}
 	}
-	d = f.bounce(d, f.dir, put(0, 99, by("older term")))
+	raw := f.bus.Controller("saboteur")
+	before := func() []byte {
+		journal, err := raw.Journal(t.Context())
+		must(t, err)
+		return journal[controller.AppKey(edge)]
+	}
+	paused := func(want bool) {
+		t.Helper()
+		v, err := d.App(t.Context(), edge)
+		must(t, err)
+		if v.Rollout.Paused != want {
+			t.Errorf("the rollout is paused: %v, want %v", v.Rollout.Paused, want)
+		}
+	}
+	old := before()
+	_, term, err := controller.RecordData(old)
+	must(t, err)
+	_, err = d.Command(t.Context(), edge, "pause", "op")
+	must(t, err)
+	d.settles()
+	d = f.bounce(d, f.dir, func() { // the bus has lost the pause
+		_, fence, err := raw.Lease(t.Context())
+		must(t, err)
+		must(t, raw.PutJournal(t.Context(), fence, controller.AppKey(edge), old))
+	})
+	paused(true)
 	check("ours is newer", "op")
+	_, err = d.Command(t.Context(), edge, "resume", "op")
+	must(t, err)
+	d.settles()
+	d = f.bounce(d, f.dir, put(term, 99, by("another one, from before ours")))
+	check("the bus has lost ours, and another one led", "another one, from before ours")
 	d = f.bounce(d, f.dir, put(1000, 1, by("newer term")))
 	check("the bus is newer", "newer term")
 	d = f.bounce(d, f.dir, func() {
@@ -244,7 +275,7 @@ func TestReconcile(t *testing.T) {
 	check("the bus cannot be read", "newer term")
 
 	must(t, d.stop())
-	raw := f.bus.Controller("saboteur")
+	raw = f.bus.Controller("saboteur")
 	_, fence, err := raw.Lease(t.Context())
 	must(t, err)
 	v, err := controller.EncodeRecord(2000, 1, `{}`)

@@ -13,13 +13,16 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// lossEvery is how often a leader compares the bus with its own journal. A lease that is
-// lost shows at the next beat; this finds a bus that was set back to after it was taken.
+// lossEvery is how often a leader compares the bus with its own journal although its
+// connection holds: of a cluster other servers may have lost what they had acknowledged.
 const lossEvery = 30 * time.Second
 
 // regain begins a term anew on a bus that has lost something: everything is copied there
 // again, orders last. The caller holds c.holding.
 func (c *Controller) regain(ctx context.Context, seen wire.Fence) error {
+	if _, err := c.journal.lostBy(ctx, c.cfg.Bus); err != nil { // nothing of another's is overwritten
+		return err
+	}
 	asked := time.Now()
 	fence, err := c.cfg.Bus.TakeLease(ctx, c.holder(), seen)
 	if errors.Is(err, wire.ErrNoLease) {
@@ -42,7 +45,7 @@ func (c *Controller) regain(ctx context.Context, seen wire.Fence) error {
 
 // watchBus looks for losses of the bus until ctx ends.
 func (c *Controller) watchBus(ctx context.Context) error {
-	tick := time.NewTicker(lossEvery)
+	tick := time.NewTicker(c.cfg.losses)
 	defer tick.Stop()
 	for {
 		select {
@@ -50,7 +53,11 @@ func (c *Controller) watchBus(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := c.findLosses(ctx); err != nil && ctx.Err() == nil {
+		err := c.findLosses(ctx)
+		if errors.Is(err, ErrDeposed) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
 			c.log.Warn("the bus could not be compared with the journal", "error", err)
 		}
 		if err := c.keepAll(ctx); err != nil && ctx.Err() == nil {
@@ -67,9 +74,7 @@ func (c *Controller) findLosses(ctx context.Context) error {
 		return err
 	}
 	if lost {
-		c.holding.Lock()
-		defer c.holding.Unlock()
-		return c.regain(ctx, c.journal.lease())
+		return c.holdOr(ctx, func(string, wire.Fence) bool { return true })
 	}
 	wants, err := inLoop(ctx, c, func() (map[wire.Region]want, error) { return maps.Clone(c.wants), nil })
 	if err != nil {
@@ -100,16 +105,14 @@ func (j *journal) begin(fence wire.Fence) error {
 }
 
 // lostBy reports whether the bus lacks a record, or has an older one than it had
-// acknowledged.
-func (j *journal) lostBy(ctx context.Context, bus wire.ControllerBus) (bool, error) {
+// acknowledged. It returns [ErrDeposed] if the bus has one of another controller that takes
+// the place of ours: it led meanwhile, and a new term has to begin with what it decided.
+func (j *journal) lostBy(ctx context.Context, bus wire.ControllerBus) (lost bool, err error) {
 	acknowledged := make(map[string]record)
-	j.mu.Lock()
-	err := j.each(func(key string, r record) {
-		if j.dirty[key] == 0 {
-			acknowledged[key] = record{Fence: r.Fence, Revision: r.Revision}
-		}
+	err = j.clean(func(key string, r record) {
+		r.Data = nil
+		acknowledged[key] = r
 	})
-	j.mu.Unlock()
 	if err != nil {
 		return false, err
 	}
@@ -117,11 +120,31 @@ func (j *journal) lostBy(ctx context.Context, bus wire.ControllerBus) (bool, err
 	if err != nil {
 		return false, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
-	for key, ours := range acknowledged {
+	other := ""
+	err = j.clean(func(key string, _ record) { // what has been pruned or written meanwhile is no loss
 		var theirs record
-		if json.Unmarshal(remote[key], &theirs) != nil || ours.newer(theirs) {
-			return true, nil
+		ours, was := acknowledged[key]
+		switch bad := json.Unmarshal(remote[key], &theirs) != nil; {
+		case !was:
+		case bad || ours.place().newer(theirs.place()):
+			lost = true
+		case theirs.By != j.by && theirs.replaces(ours):
+			other = key
 		}
+	})
+	if err == nil && other != "" {
+		err = fmt.Errorf("%w: the bus holds %s as another one wrote it since", ErrDeposed, other)
 	}
-	return false, nil
+	return lost, err
+}
+
+// clean calls f with every record that the bus has acknowledged.
+func (j *journal) clean(f func(key string, r record)) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.each(func(key string, r record) {
+		if j.dirty[key] == 0 {
+			f(key, r)
+		}
+	})
 }

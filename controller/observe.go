@@ -82,12 +82,7 @@ func (c *Controller) overtake(region wire.Region, id wire.AgentID, seen uint64) 
 	}
 	c.log.Warn("an agent has acted on newer orders than are known here; the region's orders are signed anew above them", "region", region, "agent", id, "sequence", seen, "newest", head)
 	c.wants[region] = want{Sequence: seen}
-	if err := c.reorder(region); err != nil {
-		return err
-	}
-	c.queue.add(rollout.Publish{Region: region})
-	c.wake()
-	return nil
+	return c.reorder(region)
 }
 
 // reported gives what an agent last said of an app to the app's engine.

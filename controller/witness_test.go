@@ -49,12 +49,16 @@ func (w *witness) Lease(ctx context.Context) (string, wire.Fence, error) {
 // Journal is read when a term begins: what it holds was put there by others.
 func (w *witness) Journal(ctx context.Context) (map[string][]byte, error) {
 	all, err := w.ControllerBus.Journal(ctx)
+	if err != nil {
+		return nil, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	clear(w.journal) // the bus may have lost some
 	for key, record := range all {
 		w.journal[key], _, _ = controller.RecordData(record) // what cannot be read is the controller's to refuse
 	}
-	return all, err
+	return all, nil
 }
 
 func (w *witness) PutJournal(ctx context.Context, f wire.Fence, key string, record []byte) error {
@@ -85,6 +89,9 @@ func (w *witness) PutWant(ctx context.Context, f wire.Fence, r wire.Region, enve
 		w.complain("want of %s: %v", r, err)
 		return err
 	}
+	if _, err := w.Journal(ctx); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	recorded, err := controller.WantEnvelope(w.journal[controller.WantKey(r)])
 	w.mu.Unlock()
@@ -96,8 +103,12 @@ func (w *witness) PutWant(ctx context.Context, f wire.Fence, r wire.Region, enve
 		w.complain("want %d of %s is ahead of the journal, which has %d", d.Sequence, r, known.Sequence)
 	}
 	for _, app := range wire.Keys(d.Apps) {
-		if n, rr := d.Apps[app].Next, w.record(app).Regions[r]; n != nil && rr.LastEpoch < n.Epoch {
-			w.complain("want %d of %s orders epoch %d of %s, the journal knows %d", d.Sequence, r, n.Epoch, app, rr.LastEpoch)
+		o, known := d.Apps[app], w.record(app).Regions[r].LastEpoch
+		if n := o.Next; n != nil && known < n.Epoch {
+			w.complain("want %d of %s orders epoch %d of %s, the journal knows %d", d.Sequence, r, n.Epoch, app, known)
+		}
+		if b := o.Base; b != nil && known < b.Epoch {
+			w.complain("want %d of %s stays at epoch %d of %s, the journal knows %d", d.Sequence, r, b.Epoch, app, known)
 		}
 	}
 	err = w.ControllerBus.PutWant(ctx, f, r, envelope)

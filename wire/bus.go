@@ -34,6 +34,10 @@ type Fence uint64
 // ControllerBus is what a controller may do on the bus. Reads that a decision depends on
 // are answered by the stream's leader, never by a mirror or a lagging replica.
 type ControllerBus interface {
+	// Linked returns a context that ends with the connection that there is now; it has
+	// ended already if there is none. A bus that restarts, perhaps with less than it had
+	// stored, ends all connections: what was seen over one says nothing after it.
+	Linked() context.Context
 	// Setup makes or updates the streams; it is idempotent. replicas is 1 or 3.
 	Setup(ctx context.Context, replicas int) error
 	// Lease returns who holds the lease and its fence; "" and 0 when nobody ever did.

@@ -32,6 +32,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 		{"notes to a slow reader", testSlowReader},
 		{"note after reconnection", testReconnection},
 		{"disconnected", testDisconnected},
+		{"linked", testLinked},
 		{"beacon", testBeacon},
 		{"blobs", testBlobs},
 		{"many blobs at once", testManyBlobs},

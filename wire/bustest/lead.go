@@ -151,3 +151,34 @@ func testHeartbeat(t *testing.T, f Fixture) {
 	}
 	stop()
 }
+
+// What was begun over one connection is not stored over the next.
+func testLinked(t *testing.T, f Fixture) {
+	c, fence := leader(t, f)
+	link := c.Linked()
+	if link.Err() != nil {
+		t.Fatal("there is no connection")
+	}
+	f.Down(t)
+	select {
+	case <-link.Done():
+	case <-time.After(patience):
+		t.Fatal("the connection does not end with the bus")
+	}
+	if c.Linked().Err() == nil {
+		t.Error("there is a connection without a bus")
+	}
+	if c.PutWant(link, fence, region, []byte("want")) == nil {
+		t.Error("a write was stored without a connection")
+	}
+	f.Up(t)
+	eventually(t, func() error { return c.Linked().Err() })
+	if link.Err() == nil {
+		t.Error("a connection that has ended is there again")
+	}
+	if c.PutWant(link, fence, region, []byte("want")) == nil {
+		t.Error("a write was stored after its connection")
+	}
+	_, err := c.Want(background(t), region)
+	wantErr(t, "what was never stored", err, wire.ErrNotFound)
+}

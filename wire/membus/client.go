@@ -1,6 +1,8 @@
 package membus
 
 import (
+	"context"
+
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/internal/feed"
 )
@@ -15,7 +17,9 @@ type client struct {
 	feeds      map[*feed.Feed]string // feed → subject
 	cut        bool
 	closed     bool
-	connection uint64 // how often it was connected
+	connection uint64          // how often it was connected
+	link       context.Context // of the connection, done without one
+	unlink     context.CancelFunc
 	announced  uint64 // announcements so far, for their fate
 	written    uint64 // writes so far, for their fate
 }
@@ -32,7 +36,17 @@ func (b *Bus) connect(name string) *client {
 	defer b.mu.Unlock()
 	c.closed = b.closed
 	b.clients[name] = c
+	if c.link, c.unlink = context.WithCancel(context.Background()); c.up() != nil {
+		c.unlink()
+	}
 	return c
+}
+
+// Linked returns a context that ends with the connection.
+func (c *client) Linked() context.Context {
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	return c.link
 }
 
 // up reports [wire.ErrDisconnected] while there is no connection. The caller holds mu.
@@ -88,6 +102,7 @@ func (c *client) listen(subject string, f func([]byte)) (stop func(), err error)
 func (c *client) Close() {
 	c.bus.mu.Lock()
 	c.closed = true
+	c.unlink()
 	if c.bus.clients[c.name] == c {
 		delete(c.bus.clients, c.name)
 	}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -125,14 +126,32 @@ func (b *Bus) reach(change func()) {
 	}
 	change()
 	for _, name := range wire.Keys(b.clients) {
-		if c := b.clients[name]; c.up() == nil && !was[c] {
+		switch c := b.clients[name]; {
+		case c.up() != nil:
+			c.unlink()
+		case !was[c]:
 			c.connection++
+			c.link, c.unlink = context.WithCancel(context.Background())
 			for f := range c.feeds {
 				f.Missed()
 			}
 		}
 	}
 	b.signal()
+}
+
+// Keep returns a function that sets the bus back to what it stores now, as a server does
+// that comes back without its last writes. Connections end: it is called while the bus is
+// down, or everybody is cut off.
+func (b *Bus) Keep() (setBack func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	seq, stored := b.seq, maps.Clone(b.stored)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.seq, b.stored = seq, maps.Clone(stored)
+	}
 }
 
 // Close closes every client and forgets late announcements. It is idempotent.

@@ -135,8 +135,8 @@ func (c *conn) refused(err error) {
 	}
 }
 
-// linked returns a context that is done while there is no connection.
-func (c *conn) linked() context.Context {
+// Linked returns a context that is done once the connection that there is now has ended.
+func (c *conn) Linked() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.link
@@ -179,7 +179,7 @@ func (c *conn) listen(subject string, limit int, f func([]byte)) (stop func(), e
 
 // request sends m and returns the answer, within one attempt and one connection.
 func (c *conn) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	link := c.linked()
+	link := c.Linked()
 	if link.Err() != nil {
 		return nil, wire.ErrDisconnected
 	}

@@ -136,7 +136,7 @@ func (b *controllerBus) Beacon(envelope []byte) error {
 
 // announce publishes a message that nobody stores.
 func (b *controllerBus) announce(subject string, data []byte) error {
-	if b.linked().Err() != nil {
+	if b.Linked().Err() != nil {
 		return fmt.Errorf("cannot send %s: %w", subject, wire.ErrDisconnected)
 	}
 	if err := b.nc.Publish(subject, data); err != nil {

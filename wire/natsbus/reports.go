@@ -38,7 +38,7 @@ func (b *controllerBus) Reports(ctx context.Context, f func(r wire.Region, a wir
 // readReports reads until the connection is lost or the consumer fails; got says
 // whether there was anything.
 func (b *controllerBus) readReports(ctx context.Context, js jetstream.JetStream, f func(wire.Region, wire.AgentID, []byte, time.Time)) (got bool, err error) {
-	link := b.linked()
+	link := b.Linked()
 	if link.Err() != nil {
 		return false, wire.ErrDisconnected
 	}

@@ -62,7 +62,7 @@ func (b *controllerBus) Setup(ctx context.Context, replicas int) error {
 	}
 	for _, cfg := range streams(replicas) {
 		err := retry(ctx, setupTime, passingSetup, func(ctx context.Context) error {
-			if b.linked().Err() != nil {
+			if b.Linked().Err() != nil {
 				return wire.ErrDisconnected
 			}
 			ctx, cancel := context.WithTimeout(ctx, attemptTime)

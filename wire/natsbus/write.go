@@ -99,8 +99,11 @@ func (b *controllerBus) putFenced(ctx context.Context, f wire.Fence, m *nats.Msg
 		return err
 	}
 	// A server that is going down refuses with the same words as one that knows better.
-	// Only a lease that has moved ends a term.
-	if _, now, leaseErr := b.Lease(ctx); leaseErr == nil && now == f {
+	// Only a lease that is seen to have moved ends a term.
+	switch _, now, leaseErr := b.Lease(ctx); {
+	case leaseErr != nil:
+		return leaseErr
+	case now == f:
 		if _, err = b.publish(ctx, m, wire.StreamControl); !refusedWith(err, codeWrongSeq) {
 			return err
 		}

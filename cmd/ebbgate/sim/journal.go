@@ -92,7 +92,7 @@ func (c *controller) commit(put map[string]any) bool {
 	for _, key := range wire.Keys(put) {
 		old := c.disk[key]
 		next := record{place{c.term, old.revision + 1}, c.self, old.after, put[key]}
-		if old.term != c.term {
+		if old.term != c.term || old.by != c.self {
 			next.after = old.place
 		}
 		c.disk[key] = next

@@ -113,7 +113,7 @@ func (c *controller) hold() bool {
 	switch ours := b.holder == c.self; {
 	case c.holds():
 		c.sure = c.w.now
-	case b.holder == "", ours && b.fence < c.fence:
+	case b.holder == "", ours:
 		c.regain()
 	default:
 		c.crash("deposed")

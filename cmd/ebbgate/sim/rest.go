@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -48,8 +47,9 @@ func (w *world) ends() bool {
 	return false
 }
 
-// handicap is what regions may take longer in which an agent has a reason of its own not to
-// follow: it is waited for until its deadline, in each step that lets it in.
+// handicap is what regions may take longer in which agents have a reason of their own not to
+// follow: each is waited for until its deadline, perhaps one after the other, and one in
+// each step that lets it in.
 func (w *world) handicap() (more time.Duration) {
 	c := w.leader()
 	if c == nil || c.state.Rollout == nil || c.state.Rollout.Status.Ended() {
@@ -57,8 +57,17 @@ func (w *world) handicap() (more time.Duration) {
 	}
 	for _, r := range w.regions {
 		next := c.state.Regions[r].Next
-		if next != nil && slices.ContainsFunc(w.nodes[r], func(n *node) bool { return n.excused(next.Target) }) {
-			more += 3 * c.state.Rollout.Plan.Deadline.Std()
+		if next == nil {
+			continue
+		}
+		excused := 0
+		for _, n := range w.nodes[r] {
+			if n.excused(next.Target) {
+				excused++
+			}
+		}
+		if excused > 0 {
+			more += time.Duration(2+excused) * c.state.Rollout.Plan.Deadline.Std()
 		}
 	}
 	return more
