@@ -12,7 +12,7 @@ import (
 // Retreat is a region's way back from its last step: the agents that the step let switch
 // go back, those of the steps before stay, and then the region waits at the step before.
 type Retreat struct {
-	Onward wire.Target `json:"onward"`          // what the region goes on to afterwards; its epoch is the one left
+	Onward wire.Target `json:"onward"`          // what the region goes on to afterwards
 	Above  wire.Score  `json:"above"`           // agents above go back
 	Waits  bool        `json:"waits,omitempty"` // for an operator, with all back that were heard of
 }
@@ -87,7 +87,7 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
 	var left []*Agent
 	for _, a := range t.s.View.Members[r].Agents {
-		if !a.Drained && t.s.presence(a) == live && !inCohort(rr, a) && a.score > rr.Retreat.Above && switched(a, rr.Retreat.Onward.Epoch) {
+		if !a.Drained && t.s.presence(a) == live && !inCohort(rr, a) && a.score > rr.Retreat.Above && rr.keeps(a) {
 			left = append(left, a)
 		}
 	}
@@ -118,6 +118,12 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 	default: // somebody has resumed
 		t.onward(r)
 	}
+}
+
+// keeps reports whether the agent serves the release that the region goes back from, at the
+// epoch that was left or, in a step that was repeated, at one before.
+func (rr RegionRecord) keeps(a *Agent) bool {
+	return a.ran() > rr.base().Epoch && a.Report.Running.Digest == rr.Retreat.Onward.Digest
 }
 
 // onward orders the release again, at a new epoch and with nobody in its cohort: the agents of
