@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -215,7 +215,7 @@ http {
 			cfg := f.config(bus)
 			plane := dataplane.Config{Kind: tc.kind}
 			if tc.kind == dataplane.KindNginx {
-				needNginx(t)
+				servertest.Find(t, "nginx")
 				plane.Listen, plane.Start = f.listen, true
 			}
 			cfg.Apps[testApp] = plane
@@ -257,18 +257,4 @@ http {
 			}
 		})
 	}
-}
-
-func needNginx(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("nginx"); err == nil {
-		return
-	}
-	if _, err := exec.LookPath("/usr/sbin/nginx"); err == nil {
-		return
-	}
-	if os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
-		t.Fatal("nginx is not installed")
-	}
-	t.Skip("nginx is not installed")
 }

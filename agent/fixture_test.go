@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/pack"
 )
@@ -57,10 +57,7 @@ func newFleet(t *testing.T) *fleet {
 	check(t, err)
 	check(t, os.WriteFile(f.path("root.json"), envelope, 0o600))
 	check(t, os.WriteFile(f.path("agent.key"), []byte(f.node.Secret()), 0o600))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	f.listen = l.Addr().String()
-	check(t, l.Close())
+	f.listen = servertest.FreeAddress(t)
 	return f
 }
 
