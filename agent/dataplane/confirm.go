@@ -63,7 +63,7 @@ func (b readback) confirm(ctx context.Context, r Release) (evidence string, err 
 
 // identityShows reports how the identity at url differs from r, by one fresh connection.
 func identityShows(ctx context.Context, url string, r Release) error {
-	a, err := get(ctx, url, "")
+	a, err := get(ctx, url)
 	if err != nil {
 		return err
 	}

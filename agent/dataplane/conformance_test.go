@@ -178,7 +178,7 @@ func (p *plane) mustServe(t *testing.T, d Driver, want string) {
 	t.Helper()
 	var got string
 	if url := d.Traits().URL; url != "" {
-		a, err := get(t.Context(), url+"/page", "")
+		a, err := get(t.Context(), url+"/page")
 		if err != nil {
 			t.Fatal(err)
 		}
