@@ -176,12 +176,17 @@ func run(t *testing.T, cfg Config) (a *Agent, stop func()) {
 	return a, stop
 }
 
-// eventually waits until ok, and fails with what last returned.
+// eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	eventuallyWithin(t, 20*time.Second, what, ok)
+}
+
+func eventuallyWithin(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
+			t.Fatalf("not within %s: %s", within, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
