@@ -72,7 +72,7 @@ func in(pkg string, trees ...string) bool {
 // std reports whether pkg belongs to the standard library.
 func std(pkg string) bool {
 	first, _, _ := strings.Cut(pkg, "/")
-	return !strings.Contains(first, ".") && !in(pkg, "wire", "agent", "controller", "cdn", "cmd", "deploy")
+	return !strings.Contains(first, ".") && !in(pkg, "wire", "agent", "controller", "cdn", "cmd", "deploy", "internal")
 }
 
 // TestImportsPointDown holds the order of the rooms. Each rule says who may not import

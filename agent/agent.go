@@ -78,9 +78,6 @@ func (a *Agent) open() (err error) {
 	if a.store, err = stage.Open(filepath.Join(a.cfg.State, "state.db")); err != nil {
 		return err
 	}
-	if a.incarnation, a.clean, err = a.store.Begin(); err != nil {
-		return err
-	}
 	a.orders = newOrders(a)
 	a.reports = newReporter(a)
 	for _, name := range wire.Keys(a.cfg.Apps) {
@@ -90,7 +87,12 @@ func (a *Agent) open() (err error) {
 		}
 		a.apps = append(a.apps, w)
 	}
-	return a.orders.load()
+	if err := a.orders.load(); err != nil {
+		return err
+	}
+	// Last: a start that fails is no run that crashed.
+	a.incarnation, a.clean, err = a.store.Begin()
+	return err
 }
 
 func (a *Agent) openApp(name wire.App, plane dataplane.Config) (*app, error) {

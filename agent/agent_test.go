@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -255,6 +256,28 @@ func TestColdStartWithoutNetwork(t *testing.T) {
 	eventually(t, "moved on", runs(a, 3, wire.StateConfirmed))
 	if err := AskRollback(ctx, cfg.Socket(), "nope"); err == nil || !strings.Contains(err.Error(), "nope") {
 		t.Fatalf("rollback of an unknown app: %v", err)
+	}
+}
+
+// A start that fails, for a port that is taken say, has run nothing that could crash.
+func TestAFailedStartIsNoCrash(t *testing.T) {
+	f := newFleet(t)
+	_, bus := f.withMemory()
+	a, stop := run(t, f.config(bus))
+	f.order(activate(nil, at(f.publish(site("1", "one")), 1)))
+	eventually(t, "confirmed", runs(a, 1, wire.StateConfirmed))
+	stop()
+	ln, err := net.Listen("tcp", f.listen)
+	check(t, err)
+	if a, err := New(f.config(f.reconnect())); err == nil {
+		a.Close()
+		t.Fatal("it starts on a port that is taken")
+	}
+	check(t, ln.Close())
+	a, _ = run(t, f.config(f.reconnect()))
+	eventually(t, "confirmed again", runs(a, 1, wire.StateConfirmed))
+	if n := a.apps[0].report().Running.Crashes; n != 0 {
+		t.Errorf("%d crashes are counted", n)
 	}
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -29,15 +29,19 @@ func is(a *Agent, e wire.Epoch, s wire.State) func() bool {
 	}
 }
 
+// armedTwo is runningOne with v2 armed.
+func armedTwo(t *testing.T) (f *fleet, a *Agent, m *moody, v1, v2 wire.Target) {
+	t.Helper()
+	f, a, m, v1, v2 = runningOne(t)
+	f.order(prepared(&v1, v2))
+	eventually(t, "armed", is(a, 2, wire.StateArmed))
+	return f, a, m, v1, v2
+}
+
 // TestArmedThenActivated prepares a whole region and then switches it, as a blue-green
 // wave does: what is preloaded is neither validated nor preloaded another time.
 func TestArmedThenActivated(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, m, _ := withMoody(t, f.config(bus))
-	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-	f.order(activate(nil, v1))
-	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	f, a, m, v1, v2 := runningOne(t)
 
 	outside := prepared(&v1, v2)
 	outside.Next.Cohort.CutOff = 0
@@ -64,14 +68,7 @@ func TestArmedThenActivated(t *testing.T) {
 
 // What a data plane answers holds the epoch: armed for one is not armed for the next.
 func TestArmedForAnotherEpoch(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, m, _ := withMoody(t, f.config(bus))
-	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-	f.order(activate(nil, v1))
-	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
-	f.order(prepared(&v1, v2))
-	eventually(t, "armed", is(a, 2, wire.StateArmed))
+	f, a, m, v1, v2 := armedTwo(t)
 	v3 := at(v2, 3)
 	f.order(prepared(&v1, v3))
 	eventually(t, "armed again", is(a, 3, wire.StateArmed))
@@ -121,12 +118,7 @@ func TestNotArmed(t *testing.T) {
 		{context.DeadlineExceeded, wire.StateStaged},
 		{errors.New("no such directive"), wire.StateFailed},
 	} {
-		f := newFleet(t)
-		_, bus := f.withMemory()
-		a, m, _ := withMoody(t, f.config(bus))
-		v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-		f.order(activate(nil, v1))
-		eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+		f, a, m, v1, v2 := runningOne(t)
 		m.mood("arm 2", tc.err)
 		f.order(prepared(&v1, v2))
 		eventually(t, "the reason in the report", func() bool {
@@ -150,14 +142,7 @@ func TestNotArmed(t *testing.T) {
 // A release that is damaged after it was armed is staged and armed again before it is
 // switched to.
 func TestDamagedWhileArmed(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, m, _ := withMoody(t, f.config(bus))
-	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-	f.order(activate(nil, v1))
-	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
-	f.order(prepared(&v1, v2))
-	eventually(t, "armed", is(a, 2, wire.StateArmed))
+	f, a, m, v1, v2 := armedTwo(t)
 	check(t, os.WriteFile(filepath.Join(a.apps[0].rel.Path(v2.Digest), "site", "index.html"), []byte("owt"), 0o644))
 	f.order(activate(&v1, v2))
 	eventually(t, "two", runs(a, 2, wire.StateConfirmed))
@@ -166,28 +151,6 @@ func TestDamagedWhileArmed(t *testing.T) {
 	}
 	if n := m.did("arm 2"); n != 2 {
 		t.Errorf("armed %d times, want 2", n)
-	}
-}
-
-// TestInvalidStaysFailedAfterARestart holds that a release which is on disk is not called
-// staged for that: the data plane has refused it.
-func TestInvalidStaysFailedAfterARestart(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, stop := run(t, f.config(bus))
-	c := site("1", "one")
-	c.files["builtin.json"] = `{"respond":[{"path":"/page","status":99}]}`
-	v1 := at(f.publish(c), 1)
-	for _, in := range []bool{false, true} {
-		o := prepared(nil, v1)
-		if !in {
-			o.Next.Cohort.CutOff = 0
-		}
-		f.order(o)
-		eventually(t, "failed", is(a, 1, wire.StateFailed))
-		stop()
-		a, stop = run(t, f.config(f.reconnect()))
-		eventually(t, "failed after a restart", is(a, 1, wire.StateFailed))
 	}
 }
 
@@ -215,7 +178,7 @@ http {
 			cfg := f.config(bus)
 			plane := dataplane.Config{Kind: tc.kind}
 			if tc.kind == dataplane.KindNginx {
-				needNginx(t)
+				servertest.Find(t, "nginx")
 				plane.Listen, plane.Start = f.listen, true
 			}
 			cfg.Apps[testApp] = plane
@@ -257,18 +220,4 @@ http {
 			}
 		})
 	}
-}
-
-func needNginx(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("nginx"); err == nil {
-		return
-	}
-	if _, err := exec.LookPath("/usr/sbin/nginx"); err == nil {
-		return
-	}
-	if os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
-		t.Fatal("nginx is not installed")
-	}
-	t.Skip("nginx is not installed")
 }

@@ -195,21 +195,19 @@ func (s crashScene) prepare(t *testing.T) (f *fleet, b *fileBus, v1, v2 wire.Tar
 // settled waits until the node has come to the scene's end.
 func (s crashScene) settled(f *fleet, b *fileBus, within time.Duration) {
 	f.t.Helper()
-	end := time.Now().Add(within)
-	for {
-		r := f.lastReport(b)
-		if r != nil {
-			if app := r.Apps[testApp]; app.Running != nil && app.Running.Epoch == s.final && app.Running.Error == "" && s.done(app) {
-				if f.page() == s.page {
-					return
-				}
-			}
+	var r *wire.Report
+	defer func() {
+		if f.t.Failed() {
+			f.t.Logf("the last report: %+v", r)
 		}
-		if time.Now().After(end) {
-			f.t.Fatalf("did not settle within %s: %+v", within, r)
+	}()
+	eventuallyWithin(f.t, within, "the scene's end", func() bool {
+		if r = f.lastReport(b); r == nil {
+			return false
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		app := r.Apps[testApp]
+		return app.Running != nil && app.Running.Epoch == s.final && app.Running.Error == "" && s.done(app) && f.page() == s.page
+	})
 }
 
 // end ends an agent in order.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/pack"
 )
@@ -57,10 +57,7 @@ func newFleet(t *testing.T) *fleet {
 	check(t, err)
 	check(t, os.WriteFile(f.path("root.json"), envelope, 0o600))
 	check(t, os.WriteFile(f.path("agent.key"), []byte(f.node.Secret()), 0o600))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	f.listen = l.Addr().String()
-	check(t, l.Close())
+	f.listen = servertest.FreeAddress(t)
 	return f
 }
 
@@ -179,12 +176,17 @@ func run(t *testing.T, cfg Config) (a *Agent, stop func()) {
 	return a, stop
 }
 
-// eventually waits until ok, and fails with what last returned.
+// eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	eventuallyWithin(t, 20*time.Second, what, ok)
+}
+
+func eventuallyWithin(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
+			t.Fatalf("not within %s: %s", within, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

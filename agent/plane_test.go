@@ -108,6 +108,18 @@ func withMoody(t *testing.T, cfg Config) (*Agent, *moody, chan error) {
 	return a, m, done
 }
 
+// runningOne runs an agent, with moods, that has confirmed v1; v2 is published.
+func runningOne(t *testing.T) (f *fleet, a *Agent, m *moody, v1, v2 wire.Target) {
+	t.Helper()
+	f = newFleet(t)
+	_, bus := f.withMemory()
+	a, m, _ = withMoody(t, f.config(bus))
+	v1, v2 = at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
+	f.order(activate(nil, v1))
+	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	return f, a, m, v1, v2
+}
+
 func TestTheRunningReleaseFallsSick(t *testing.T) {
 	f := newFleet(t)
 	_, bus := f.withMemory()
@@ -132,12 +144,7 @@ func TestTheRunningReleaseFallsSick(t *testing.T) {
 }
 
 func TestDriftIsRepaired(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, m, _ := withMoody(t, f.config(bus))
-	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-	f.order(activate(nil, v1))
-	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	f, a, m, v1, v2 := runningOne(t)
 	f.order(activate(&v1, v2))
 	eventually(t, "two", runs(a, 2, wire.StateConfirmed))
 	// Somebody makes the data plane serve the old release behind the agent's back.
@@ -147,12 +154,7 @@ func TestDriftIsRepaired(t *testing.T) {
 
 // A data plane that says it has switched is believed only when it shows the release.
 func TestADataPlaneThatDoesNotSwitch(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, m, _ := withMoody(t, f.config(bus))
-	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-	f.order(activate(nil, v1))
-	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	f, a, m, v1, v2 := runningOne(t)
 	m.sleep(true)
 	f.order(activate(&v1, v2))
 	eventually(t, "the activation to end", func() bool {
@@ -261,12 +263,7 @@ func TestDamageIsNoWayBack(t *testing.T) {
 }
 
 func TestInvalidForThisNode(t *testing.T) {
-	f := newFleet(t)
-	_, bus := f.withMemory()
-	a, m, _ := withMoody(t, f.config(bus))
-	v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-	f.order(activate(nil, v1))
-	eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+	f, a, m, v1, v2 := runningOne(t)
 	m.mood("validate", errors.New("nginx -t: unknown directive \"foo\""))
 	f.order(activate(&v1, v2))
 	eventually(t, "the validator's words in the report", func() bool {
@@ -290,12 +287,7 @@ func TestWhatPassesAtTheSwitchIsTriedAgain(t *testing.T) {
 		"a provider that is silent by then": {"activate", wire.ErrDisconnected},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFleet(t)
-			_, bus := f.withMemory()
-			a, m, _ := withMoody(t, f.config(bus))
-			v1, v2 := at(f.publish(site("1", "one")), 1), at(f.publish(site("2", "two")), 2)
-			f.order(activate(nil, v1))
-			eventually(t, "one", runs(a, 1, wire.StateConfirmed))
+			f, a, m, v1, v2 := runningOne(t)
 			m.mood(tc.call, fmt.Errorf("asking: %w", tc.err))
 			f.order(activate(&v1, v2))
 			eventually(t, "another attempt", func() bool { return m.did(tc.call+" 2") >= 2 })

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/ebbgate/ebbgate/agent/tags"
 	"github.com/ebbgate/ebbgate/wire"
@@ -59,7 +60,7 @@ func parseBuiltinRules(data []byte) (*builtinRules, error) {
 		}
 		seen[p.Path] = true
 		for _, name := range wire.Keys(p.Headers) {
-			if !token(name) || !line(p.Headers[name]) {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(p.Headers[name]) {
 				return fail(at+".headers", "%q is not a header", name)
 			}
 			if ownHeader(name) {
@@ -72,8 +73,8 @@ func parseBuiltinRules(data []byte) (*builtinRules, error) {
 			return fail("surrogate_keys", "%q is not a glob", glob)
 		}
 		for _, key := range rules.SurrogateKeys[glob] {
-			if key == "" || len(key) > 256 || !line(key) || strings.ContainsAny(key, " ,") {
-				return fail("surrogate_keys."+glob, "%q is not a key: no spaces, no commas, 1 to 256 bytes", key)
+			if key == "" || len(key) > 256 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }) {
+				return fail("surrogate_keys."+glob, "%q is not a key: ASCII, no spaces, no commas, 1 to 256 bytes", key)
 			}
 		}
 	}
@@ -101,14 +102,4 @@ func ownHeader(name string) bool {
 		return true
 	}
 	return false
-}
-
-func token(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	})
-}
-
-func line(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e })
 }

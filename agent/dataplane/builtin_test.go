@@ -17,7 +17,7 @@ func TestBuiltinAnswers(t *testing.T) {
 	p := newPlane(t, KindBuiltin)
 	p.cfg.Listen = "127.0.0.1:0"
 	d := p.open(t)
-	if a, err := get(t.Context(), d.Traits().URL+"/", ""); err != nil || a.status != 503 {
+	if a, err := get(t.Context(), d.Traits().URL+"/"); err != nil || a.status != 503 {
 		t.Fatalf("before the first release: %d, %v", a.status, err)
 	}
 	r := p.release(t, 17, map[string]string{
@@ -37,7 +37,7 @@ func TestBuiltinAnswers(t *testing.T) {
 		{"/.ebbgate-x", 404, "not found\n"}, {"/builtin.json", 404, "not found\n"},
 		{"/%2e%2e/other", 404, "not found\n"}, {"/page/", 404, "not found\n"},
 	} {
-		a, err := get(t.Context(), d.Traits().URL+tt.path, "")
+		a, err := get(t.Context(), d.Traits().URL+tt.path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestBuiltinAnswers(t *testing.T) {
 			t.Errorf("%s: %v", tt.path, err)
 		}
 	}
-	a, err := get(t.Context(), d.Traits().URL+"/css/", "")
+	a, err := get(t.Context(), d.Traits().URL+"/css/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestBuiltinAnswers(t *testing.T) {
 	if got := a.header.Get("Last-Modified"); got != "" {
 		t.Errorf("Last-Modified %q", got)
 	}
-	if a, err = get(t.Context(), d.Traits().URL+tags.IdentityPath, ""); err != nil || a.header.Get("Cache-Control") != "no-store" {
+	if a, err = get(t.Context(), d.Traits().URL+tags.IdentityPath); err != nil || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("the identity can be cached: %v, %v", a.header, err)
 	}
 	res, err := http.Post(d.Traits().URL+"/page", "text/plain", nil)
@@ -101,7 +101,7 @@ func TestBuiltinFinishesWithTheReleaseItBeganWith(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(body), err)
 	}
 	for end := 1000; first.users.Load() != 0 && end > 0; end-- {
-		if _, err := get(t.Context(), d.Traits().URL+"/page", ""); err != nil {
+		if _, err := get(t.Context(), d.Traits().URL+"/page"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,12 +130,26 @@ func TestBuiltinRulesRefuse(t *testing.T) {
 		`{"respond":[{"path":"/a","status":200,"headers":{"x-ebbgate-release":"1.0"}}]}`: "respond[0].headers",
 		`{"surrogate_keys":{"[":["k"]}}`:                                                 "surrogate_keys",
 		`{"surrogate_keys":{"*":["a b"]}}`:                                               "surrogate_keys.*",
+		`{"surrogate_keys":{"*":["café"]}}`:                                              "surrogate_keys.*",
+		`{"surrogate_keys":{"*":["a\tb"]}}`:                                              "surrogate_keys.*",
 		`{"more":1}`:                                                                     "more",
 		`{"respond":[],"respond":[]}`:                                                    "respond",
 	} {
 		_, err := parseBuiltinRules([]byte(in))
 		if !errors.Is(err, wire.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", in, err, want)
+		}
+	}
+}
+
+// What HTTP allows in a header is allowed.
+func TestBuiltinRulesAcceptsAnyHeader(t *testing.T) {
+	for _, in := range []string{
+		`{"respond":[{"path":"/a","status":200,"headers":{"X.Y":"b"}}]}`,
+		`{"respond":[{"path":"/a","status":200,"headers":{"X!~":"café"}}]}`,
+	} {
+		if _, err := parseBuiltinRules([]byte(in)); err != nil {
+			t.Errorf("%s: %v", in, err)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package dataplane
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -28,7 +27,7 @@ type plane struct {
 var planes = map[Kind]func(t *testing.T) *plane{
 	KindBuiltin: func(t *testing.T) *plane {
 		return &plane{
-			cfg: Config{Kind: KindBuiltin, Listen: freeAddr(t)},
+			cfg: Config{Kind: KindBuiltin, Listen: servertest.FreeAddress(t)},
 			good: func(body string) map[string]string {
 				return map[string]string{"site/page": body, "builtin.json": `{"surrogate_keys":{"page":["pages"]}}`}
 			},
@@ -43,9 +42,9 @@ var planes = map[Kind]func(t *testing.T) *plane{
 		}
 	},
 	KindNginx: func(t *testing.T) *plane {
-		needNginx(t)
+		servertest.Find(t, "nginx")
 		return &plane{
-			cfg: Config{Kind: KindNginx, Listen: freeAddr(t), Start: true},
+			cfg: Config{Kind: KindNginx, Listen: servertest.FreeAddress(t), Start: true},
 			good: func(body string) map[string]string {
 				return map[string]string{"site/page": body, NginxTemplate: nginxTemplate}
 			},
@@ -67,30 +66,6 @@ http {
 	}
 }
 `
-
-func needNginx(t *testing.T) {
-	t.Helper()
-	if _, err := findBinary("nginx"); err != nil {
-		if os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
-			t.Fatal("nginx is not installed")
-		}
-		t.Skip("nginx is not installed")
-	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		// Below what the kernel gives to clients: nobody takes it before the server does.
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
 
 // eachPlane runs f on every driver.
 func eachPlane(t *testing.T, f func(t *testing.T, p *plane)) {
@@ -203,7 +178,7 @@ func (p *plane) mustServe(t *testing.T, d Driver, want string) {
 	t.Helper()
 	var got string
 	if url := d.Traits().URL; url != "" {
-		a, err := get(t.Context(), url+"/page", "")
+		a, err := get(t.Context(), url+"/page")
 		if err != nil {
 			t.Fatal(err)
 		}

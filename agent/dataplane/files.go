@@ -125,7 +125,7 @@ func (f *files) Confirm(ctx context.Context, r Release) (string, error) {
 // headerShows asks for the release header alone: software of the user's own need not
 // know of the rest.
 func headerShows(ctx context.Context, url string, r Release) error {
-	a, err := get(ctx, url, "")
+	a, err := get(ctx, url)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ type nginx struct {
 
 	mu     sync.Mutex // one Activate or Close at a time: they share nginx.conf and the master
 	closed bool
+	child  int             // the newest master this process has started, or 0
+	ended  <-chan struct{} // closed when it has ended
 
 	since   sync.Mutex // guards offset
 	offset  int64      // end of the error log before the last reload

@@ -73,25 +73,27 @@ func (n *nginx) start(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", n.binary, err)
 	}
-	ended := make(chan error, 1)
+	var exit error // once it has ended
+	ended := make(chan struct{})
+	n.child, n.ended = cmd.Process.Pid, ended
 	n.children.Go(func() {
-		err := cmd.Wait()
-		ended <- err
-		n.cfg.Logger.Info("nginx master ended", "app", n.cfg.App, "pid", cmd.Process.Pid, "err", err)
+		exit = cmd.Wait()
+		close(ended)
+		n.cfg.Logger.Info("nginx master ended", "app", n.cfg.App, "pid", cmd.Process.Pid, "err", exit)
 	})
 	for {
 		if pid, err := n.master(); err == nil && pid == cmd.Process.Pid {
 			return nil
 		}
 		select {
-		case err := <-ended:
+		case <-ended:
 			text := make([]byte, 16<<10)
 			count, _ := out.ReadAt(text, 0)
-			return fmt.Errorf("nginx did not start: %v: %s", err, lastLines(string(text[:count]), 3))
+			return fmt.Errorf("nginx did not start: %v: %s", exit, lastLines(string(text[:count]), 3))
 		case <-ctx.Done():
 			// It may not have its title yet, so stop would not know it; it is our child, so
 			// its number cannot be a stranger's.
-			_ = cmd.Process.Kill()
+			_ = kill(cmd.Process.Pid)
 			<-ended
 			return fmt.Errorf("nginx did not start: %w", ctx.Err())
 		case <-time.After(masterPoll):
@@ -108,16 +110,44 @@ func (n *nginx) stop(pid int) error {
 		if !n.isMaster(pid) {
 			return nil
 		}
-		if err := syscall.Kill(pid, step.signal); errors.Is(err, syscall.ESRCH) {
-			return nil
+		var err error
+		if step.signal == syscall.SIGKILL {
+			err = kill(pid)
+		} else {
+			err = syscall.Kill(pid, step.signal)
 		}
-		for end := time.Now().Add(step.wait); time.Now().Before(end); time.Sleep(masterPoll) {
-			if !n.isMaster(pid) {
-				return nil
-			}
+		if errors.Is(err, syscall.ESRCH) || n.gone(pid, step.wait) {
+			return nil
 		}
 	}
 	return fmt.Errorf("nginx master %d does not end", pid)
+}
+
+// gone waits until a master has ended, and reports whether it has.
+func (n *nginx) gone(pid int, within time.Duration) bool {
+	if pid == n.child {
+		select {
+		case <-n.ended:
+			return true
+		case <-time.After(within):
+			return false
+		}
+	}
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(masterPoll) {
+		if !n.isMaster(pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// kill ends a master and its workers, which would hold the port: all that start has run
+// leads a process group.
+func kill(pid int) error {
+	if group, err := syscall.Getpgid(pid); err == nil && group == pid {
+		return syscall.Kill(-pid, syscall.SIGKILL)
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
 }
 
 // logEnd returns where the error log ends now.

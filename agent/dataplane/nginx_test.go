@@ -227,3 +227,58 @@ func TestWAF(t *testing.T) {
 		t.Log(err)
 	}
 }
+
+// A master that is killed takes its workers along: they would hold the port.
+func TestNoWorkerOutlivesAKilledMaster(t *testing.T) {
+	t.Parallel()
+	for name, ready := range map[string]string{
+		"it never gets ready": "false",
+		"it does not end":     "true",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlane(t, KindNginx)
+			dir := t.TempDir()
+			p.cfg.Binary = filepath.Join(dir, "stubborn")
+			script := `#!/bin/bash
+case "$*" in
+-v) echo nginx version: nginx/1.22.1 ;;
+*daemon*) ` + ready + ` && echo $$ >"${4%.conf}.pid"
+	exec -a "nginx: master process $0 -c $4 " bash -c 'trap "" QUIT TERM; sleep 1000 & echo $! >"$0/new"; mv "$0/new" "$0/worker"; wait' ` + dir + ` ;;
+esac
+`
+			if err := os.WriteFile(p.cfg.Binary, []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			d := p.open(t)
+			r := p.release(t, 1, p.good("one"))
+			p.prepare(t, r)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if err := d.Activate(ctx, r); (err == nil) != (ready == "true") {
+				t.Fatalf("Activate: %v", err)
+			}
+			var worker string
+			for end := time.Now().Add(10 * time.Second); worker == ""; time.Sleep(masterPoll) {
+				if data, err := os.ReadFile(filepath.Join(dir, "worker")); err == nil {
+					worker = strings.TrimSpace(string(data))
+				} else if time.Now().After(end) {
+					t.Fatal("no worker has started")
+				}
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(masterPoll) {
+				title, err := os.ReadFile(filepath.Join("/proc", worker, "cmdline"))
+				if err != nil || len(title) == 0 { // a zombie has none
+					break
+				}
+				if time.Now().After(end) {
+					exec.Command("kill", "-9", worker).Run()
+					t.Fatalf("worker %s goes on: %q", worker, title)
+				}
+			}
+		})
+	}
+}

@@ -52,8 +52,8 @@ type answer struct {
 }
 
 // get asks without any headers of its own.
-func get(ctx context.Context, url, host string) (answer, error) {
-	return request{url, host, nil}.get(ctx)
+func get(ctx context.Context, url string) (answer, error) {
+	return request{url: url}.get(ctx)
 }
 
 type request struct {

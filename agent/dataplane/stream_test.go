@@ -143,7 +143,7 @@ func TestNotModifiedIsOfTheSameBytes(t *testing.T) {
 			d := p.open(t)
 			one, two := p.release(t, 1, p.good("one")), p.release(t, 2, p.good("two"))
 			p.switchTo(t, d, one)
-			old, err := get(t.Context(), d.Traits().URL+"/page", "")
+			old, err := get(t.Context(), d.Traits().URL+"/page")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -355,7 +355,7 @@ func (s *State) Commit() {
 }
 
 // Undo returns where a rollback on the node itself leads: the running release while a
-// change is under way, else or if that is damaged the newest of last known good and
+// change is under way and it is not damaged, else the newest of last known good and
 // previous that is neither what is being left nor bad. It is nil when there is nothing to
 // go back to.
 func (s *State) Undo(staged map[wire.Digest]bool) *Release {

@@ -193,8 +193,13 @@ func (w *world) activate(t wire.Target) {
 		}
 		return
 	}
+	fresh := st.Switch == nil
 	st.Begin(r, w.now)
 	if w.crash() {
+		return
+	}
+	if fresh && w.rng.IntN(8) == 0 {
+		st.Withdraw()
 		return
 	}
 	st.Switched(w.now)

@@ -88,7 +88,9 @@ func TestBeginAnew(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "state.db"))
 	old, _, err := s.Begin()
 	check(t, err)
-	time.Sleep(2 * time.Millisecond)
+	for uint64(time.Now().UnixMilli()) <= old { // an incarnation is a time in milliseconds
+		time.Sleep(time.Millisecond)
+	}
 	anew, clean, err := openAt(t, filepath.Join(t.TempDir(), "state.db")).Begin()
 	check(t, err)
 	if anew <= old || !clean {

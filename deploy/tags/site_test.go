@@ -3,7 +3,6 @@ package tags_test
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
 	"github.com/ebbgate/ebbgate/agent/tags"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -39,9 +39,9 @@ type site struct {
 
 func newSite(t *testing.T, name string) *site {
 	t.Helper()
-	s := &site{server: servers[name], t: t, dir: t.TempDir(), addr: freeAddr(t), admin: freeAddr(t), edit: func(s string) string { return s }}
+	s := &site{server: servers[name], t: t, dir: t.TempDir(), addr: servertest.FreeAddress(t), admin: servertest.FreeAddress(t), edit: func(s string) string { return s }}
 	if s.binary != "" {
-		s.path = find(t, s.binary)
+		s.path = servertest.Find(t, s.binary)
 	}
 	s.origin = httptest.NewServer(http.HandlerFunc(s.answer))
 	t.Cleanup(s.origin.Close)
@@ -57,22 +57,6 @@ func newSite(t *testing.T, name string) *site {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// find returns where a server is, also where the PATH of an ordinary user does not lead.
-func find(t *testing.T, binary string) string {
-	t.Helper()
-	path, err := exec.LookPath(binary)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + binary)
-	}
-	if err != nil && os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip(err)
-	}
-	return path
 }
 
 func (s *site) live(name string) string { return filepath.Join(s.dir, "plane/live", name) }
@@ -209,20 +193,6 @@ func (s *site) serve() {
 	srv := &http.Server{Handler: tags.Handler(mux, tags.Open(filepath.Join(s.cfg.Dir, dataplane.ActiveFile)).Active)}
 	go srv.Serve(ln)
 	s.t.Cleanup(func() { srv.Close() })
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		// Below what the kernel gives to clients: nobody takes it before the server does.
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 func host(addr string) string { h, _, _ := net.SplitHostPort(addr); return h }

@@ -69,7 +69,11 @@ func TestHeadersFollowTheRelease(t *testing.T) {
 			})
 		}
 		for _, r := range next {
+			before := asked.Load()
 			s.activate(r)
+			if asked.Load() == before {
+				t.Errorf("no answer during the switch to %s: there was no load", r.ID())
+			}
 			for range 20 {
 				if err := shows(s.mustAsk("GET", "/page").header, r); err != nil {
 					t.Errorf("after the switch to %s: %v", r.ID(), err)

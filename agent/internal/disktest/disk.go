@@ -73,7 +73,7 @@ func (d *Disk) Cut() {
 func (d *Disk) Restore() {
 	d.t.Helper()
 	var err error
-	for range 100 { // until the last descriptor is closed
+	for range 1000 { // until the last descriptor is closed
 		if err = syscall.Unmount(d.Dir, 0); !errors.Is(err, syscall.EBUSY) {
 			break
 		}

@@ -3,8 +3,6 @@ package varnishtest
 
 import (
 	"bytes"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ebbgate/ebbgate/internal/servertest"
 )
 
 // Config of an instance.
@@ -30,13 +30,7 @@ const startTime = 30 * time.Second
 // test is skipped, or fails if EBBGATE_REQUIRE_SERVERS=1.
 func Start(t testing.TB, c Config) string {
 	t.Helper()
-	binary, err := exec.LookPath("varnishd")
-	if err != nil {
-		if os.Getenv("EBBGATE_REQUIRE_SERVERS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	binary := servertest.Find(t, "varnishd")
 	if c.Address == "" {
 		c.Address = FreeAddress(t)
 	}
@@ -108,16 +102,4 @@ func write(t testing.TB, dir string, c Config) string {
 }
 
 // FreeAddress returns a loopback address that nothing listens on.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		// Below what the kernel gives to clients: nobody takes it before the server does.
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
+func FreeAddress(t testing.TB) string { return servertest.FreeAddress(t) }
