@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,15 +220,24 @@ func concurrent(t *testing.T, s Subject) {
 
 func wantClass(t *testing.T, s Subject, err error, class cdn.Class) {
 	t.Helper()
+	Failed(t, s.Purger, err, class, s.Token)
+}
+
+// Failed checks what a Purger has failed with: an error of its own and of the class, in one
+// line and without the secrets. It returns that, nil if it is another error.
+func Failed(t *testing.T, p cdn.Purger, err error, class cdn.Class, secrets ...string) *cdn.Error {
+	t.Helper()
 	var e *cdn.Error
 	if !errors.As(err, &e) {
 		t.Errorf("error %v is not a *cdn.Error", err)
-		return
+		return nil
 	}
-	if e.Class != class || e.Provider != s.Purger.Name() {
-		t.Errorf("error of %s has class %s, want %s of %s: %v", e.Provider, e.Class, class, s.Purger.Name(), err)
+	if e.Class != class || e.Provider != p.Name() {
+		t.Errorf("error of %s has class %s, want %s of %s: %v", e.Provider, e.Class, class, p.Name(), err)
 	}
-	if text := fmt.Sprintf("%v %+v", err, err); strings.Contains(text, s.Token) || strings.Contains(text, "\n") {
-		t.Errorf("error contains the token or a line break: %q", text)
+	text := fmt.Sprintf("%v %+v", err, err)
+	if strings.Contains(text, "\n") || slices.ContainsFunc(secrets, func(s string) bool { return strings.Contains(text, s) }) {
+		t.Errorf("error contains a secret or a line break: %q", text)
 	}
+	return e
 }

@@ -2,7 +2,6 @@ package cloudflare
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -81,15 +80,8 @@ func TestFaults(t *testing.T) {
 			remote, p := start(t, cdntest.CloudflareConfig{})
 			remote.Inject(test.fault)
 			receipt, err := p.Purge(t.Context(), tags("rules"))
-			var e *cdn.Error
-			if !errors.As(err, &e) {
-				t.Fatalf("error %v", err)
-			}
-			if e.Class != test.class || e.RetryAfter != test.after || len(receipt.IDs) != 0 {
-				t.Errorf("class %s after %s, want %s after %s: %v", e.Class, e.RetryAfter, test.class, test.after, err)
-			}
-			if text := fmt.Sprintf("%v %+v", err, e); strings.Contains(text, canary) || strings.Contains(e.Error(), "\n") {
-				t.Errorf("error leaks: %s", text)
+			if e := cdntest.Failed(t, p, err, test.class, canary); e != nil && e.RetryAfter != test.after || len(receipt.IDs) != 0 {
+				t.Errorf("want %s: %v, receipt %v", test.after, err, receipt.IDs)
 			}
 			if remote.Calls() != 1 {
 				t.Errorf("%d calls, want one attempt", remote.Calls())

@@ -2,8 +2,6 @@ package fastly
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -137,15 +135,8 @@ func TestFaults(t *testing.T) {
 			remote, p := start(t, cdntest.FastlyConfig{})
 			remote.Inject(test.fault)
 			_, err := p.Purge(t.Context(), keys("rules"))
-			var e *cdn.Error
-			if !errors.As(err, &e) {
-				t.Fatalf("error %v", err)
-			}
-			if e.Class != test.class || e.RetryAfter != test.after {
-				t.Errorf("class %s after %s, want %s after %s: %v", e.Class, e.RetryAfter, test.class, test.after, err)
-			}
-			if text := fmt.Sprintf("%v %+v", err, e); strings.Contains(text, canary) || strings.Contains(e.Error(), "\n") {
-				t.Errorf("error leaks: %s", text)
+			if e := cdntest.Failed(t, p, err, test.class, canary); e != nil && e.RetryAfter != test.after {
+				t.Errorf("after %s, want %s: %v", e.RetryAfter, test.after, err)
 			}
 			if done := len(remote.Purges()) == 1; done != test.done {
 				t.Errorf("purge done: %v", done)

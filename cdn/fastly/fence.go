@@ -20,10 +20,9 @@ import (
 var _ cdn.Fencer = (*Purger)(nil)
 
 // Fence raises the item `mingen-<region>` of the service's dictionary to epoch,
-// and returns when that has spread and is still there: Fastly may lose one of two writes that
-// overlap. The VCL of the service has to obey it;
-// written from the VCL reference, not tried at Fastly, for a dictionary that is
-// called ebbgate there:
+// and returns when that has spread and is still there: Fastly may lose one of two
+// writes that overlap. The VCL of the service has to obey it; written from the VCL
+// reference, not tried at Fastly, for a dictionary that is called ebbgate there:
 //
 //	sub vcl_fetch {
 //	  if (beresp.http.X-Ebbgate-Gen ~ "^([a-z0-9.-]+)-([0-9]{1,15})$" &&
