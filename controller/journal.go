@@ -354,11 +354,11 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 
 // follow copies the records that are newer on the bus than here, for a standby: when both
 // the leader and the bus are lost, it has what they had. What the bus has deleted is kept
-// until a term begins. It reports whether there was any.
-func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) (bool, error) {
-	remote, err := bus.Journal(ctx)
+// until a term begins. It reports whether there was any, and from where to go on.
+func (j *journal) follow(ctx context.Context, bus wire.ControllerBus, since uint64) (some bool, next uint64, err error) {
+	remote, next, err := bus.JournalSince(ctx, since)
 	if err != nil {
-		return false, fmt.Errorf("cannot read the journal from the bus: %w", err)
+		return false, since, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
 	newer := make(map[string][]byte)
 	err = j.db.View(func(tx *bolt.Tx) error {
@@ -380,9 +380,9 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) (bool, err
 		return nil
 	})
 	if err != nil || len(newer) == 0 {
-		return false, err
+		return false, next, err
 	}
-	return true, j.db.Update(func(tx *bolt.Tx) error {
+	err = j.db.Update(func(tx *bolt.Tx) error {
 		for _, key := range slices.Sorted(maps.Keys(newer)) {
 			if err := tx.Bucket(bucketJournal).Put([]byte(key), newer[key]); err != nil {
 				return err
@@ -390,6 +390,10 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus) (bool, err
 		}
 		return nil
 	})
+	if err != nil {
+		next = since
+	}
+	return true, next, err
 }
 
 // rise lifts the term above that of a record of an earlier one. The caller holds mu.

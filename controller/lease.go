@@ -36,9 +36,8 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 	defer stop()
 	every := min(leaseBeat, c.cfg.silence) / 2
 	var silent time.Duration
-	last, copied := time.Now(), time.Time{}
+	last, copied, copies := time.Now(), time.Time{}, copier{c: c, more: true}
 	led := false // by another controller, since this one waits: a lost lease is first of all for its holder to take again
-	more := true // to copy
 	for {
 		holder, seen, err := c.readLease(ctx)
 		now := time.Now()
@@ -64,7 +63,7 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 			standby(holder)
 			if now.Sub(copied) >= leaseBeat {
 				copied = now
-				if more, err = c.copyJournal(ctx, more); err != nil && ctx.Err() == nil {
+				if err = copies.copy(ctx); err != nil && ctx.Err() == nil {
 					c.log.Warn("the leader's journal could not be copied", "error", err)
 				}
 			}
@@ -77,15 +76,28 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 	}
 }
 
-// copyJournal copies what the leader has published since the last time, and the manifests
-// that go with it if there is more, now or from before. It reports whether some are left.
-func (c *Controller) copyJournal(ctx context.Context, more bool) (bool, error) {
-	now, err := c.journal.follow(ctx, c.cfg.Bus)
-	if more = more || now; err != nil || !more {
-		return more, err
+// copier copies the leader's journal for a standby.
+type copier struct {
+	c    *Controller
+	link context.Context // over which it has read
+	next uint64          // where to go on
+	more bool            // manifests are to be kept
+}
+
+// copy copies what the leader has published since the last time, and the manifests that go
+// with it if there is more, now or from before.
+func (p *copier) copy(ctx context.Context) (err error) {
+	if link := p.c.cfg.Bus.Linked(); link != p.link {
+		p.link, p.next = link, 0 // the bus may have been set back
 	}
-	err = c.keepAll(ctx)
-	return err != nil, err
+	some, next, err := p.c.journal.follow(ctx, p.c.cfg.Bus, p.next)
+	p.next = next
+	if p.more = p.more || some; err != nil || !p.more {
+		return err
+	}
+	err = p.c.keepAll(ctx)
+	p.more = err != nil
+	return err
 }
 
 // holder is what this controller signs the lease with: its id, which is made once, and

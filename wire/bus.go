@@ -54,9 +54,12 @@ type ControllerBus interface {
 	PutWant(ctx context.Context, f Fence, r Region, envelope []byte) error
 	PutJournal(ctx context.Context, f Fence, key string, record []byte) error
 	DeleteJournal(ctx context.Context, f Fence, key string) error
-	// Want and Journal read back; Journal returns every key.
+	// Want and Journal read back; Journal returns every key. JournalSince returns only what
+	// was written after a sequence, and the next sequence to ask for; 0 is the first. What is
+	// deleted does not show. Sequences mean something over one connection only.
 	Want(ctx context.Context, r Region) ([]byte, error)
 	Journal(ctx context.Context) (map[string][]byte, error)
+	JournalSince(ctx context.Context, since uint64) (records map[string][]byte, next uint64, err error)
 
 	// PutBlob stores a blob; storing it again is free. At most 16 run at once.
 	PutBlob(ctx context.Context, d Digest, data []byte) error

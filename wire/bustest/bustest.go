@@ -41,6 +41,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 		{"lease", testLease},
 		{"fence", testFence},
 		{"journal", testJournal},
+		{"journal since", testJournalSince},
 		{"heartbeat", testHeartbeat},
 		{"limits", testLimits},
 		{"hostile names", testHostileNames},

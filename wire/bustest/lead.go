@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -150,6 +151,40 @@ func testHeartbeat(t *testing.T, f Fixture) {
 		t.Fatal("no heartbeat")
 	}
 	stop()
+}
+
+// A standby reads what is new, not everything again.
+func testJournalSince(t *testing.T, f Fixture) {
+	c, fence := leader(t, f)
+	must(t, c.PutJournal(background(t), fence, "app.a", []byte("a1")))
+	must(t, c.PutJournal(background(t), fence, "app.b", []byte("b1")))
+	must(t, c.PutJournal(background(t), fence, "app.c", []byte("c1")))
+	must(t, c.DeleteJournal(background(t), fence, "app.c"))
+	next := uint64(0)
+	reads := func(what string, want map[string]string) {
+		t.Helper()
+		records, then, err := c.JournalSince(background(t), next)
+		must(t, err)
+		got := make(map[string]string)
+		for key, v := range records {
+			got[key] = string(v)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: %v is read, want %v", what, got, want)
+		}
+		if then < next {
+			t.Errorf("%s: after %d comes %d", what, next, then)
+		}
+		next = then
+	}
+	reads("at first", map[string]string{"app.a": "a1", "app.b": "b1"})
+	reads("with nothing new", map[string]string{})
+	must(t, c.PutWant(background(t), fence, region, []byte("want")))
+	reads("with nothing new in the journal", map[string]string{})
+	must(t, c.PutJournal(background(t), fence, "app.b", []byte("b2")))
+	must(t, c.PutJournal(background(t), fence, "app.b", []byte("b3")))
+	must(t, c.DeleteJournal(background(t), fence, "app.a"))
+	reads("with something new", map[string]string{"app.b": "b3"})
 }
 
 // What was begun over one connection is not stored over the next.

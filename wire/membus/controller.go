@@ -134,18 +134,23 @@ func (c *controllerBus) Want(ctx context.Context, r wire.Region) ([]byte, error)
 }
 
 func (c *controllerBus) Journal(ctx context.Context) (map[string][]byte, error) {
+	records, _, err := c.JournalSince(ctx, 0)
+	return records, err
+}
+
+func (c *controllerBus) JournalSince(ctx context.Context, since uint64) (records map[string][]byte, next uint64, err error) {
 	end, err := c.begin(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read journal: %w", err)
+		return nil, 0, fmt.Errorf("cannot read journal: %w", err)
 	}
 	defer end()
-	records := map[string][]byte{}
+	records = map[string][]byte{}
 	for subject, m := range c.bus.stored {
-		if key, ok := strings.CutPrefix(subject, wire.JournalSubject("")); ok {
+		if key, ok := strings.CutPrefix(subject, wire.JournalSubject("")); ok && m.seq >= since {
 			records[key] = bytes.Clone(m.data)
 		}
 	}
-	return records, nil
+	return records, c.bus.seq + 1, nil
 }
 
 func (c *controllerBus) PutBlob(ctx context.Context, d wire.Digest, data []byte) error {

@@ -78,10 +78,11 @@ func parseAck(data []byte, stream string) (uint64, error) {
 
 // stored is a message as the leader of its stream keeps it.
 type stored struct {
-	Seq  uint64    `json:"seq"`
-	Hdrs []byte    `json:"hdrs"`
-	Data []byte    `json:"data"`
-	Time time.Time `json:"time"`
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Hdrs    []byte    `json:"hdrs"`
+	Data    []byte    `json:"data"`
+	Time    time.Time `json:"time"`
 }
 
 // header returns a header of m, or "".

@@ -33,7 +33,12 @@ func ConnectController(ctx context.Context, cfg ControllerConfig) (wire.Controll
 
 // last returns the last message on subject as the leader of the stream keeps it.
 func (b *controllerBus) last(ctx context.Context, stream, subject string, limit int) (m stored, err error) {
-	body, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	return b.get(ctx, stream, map[string]any{"last_by_subj": subject}, limit)
+}
+
+// get returns the message asked for as the leader of the stream keeps it.
+func (b *controllerBus) get(ctx context.Context, stream string, which map[string]any, limit int) (m stored, err error) {
+	body, err := json.Marshal(which)
 	if err != nil {
 		return stored{}, err
 	}
@@ -86,23 +91,26 @@ func (b *controllerBus) Want(ctx context.Context, r wire.Region) ([]byte, error)
 }
 
 func (b *controllerBus) Journal(ctx context.Context) (map[string][]byte, error) {
-	subjects, err := b.subjects(ctx, wire.StreamControl, wire.SubjectJournal)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read journal: %w", err)
-	}
-	records := make(map[string][]byte, len(subjects))
-	for _, subject := range subjects {
-		key := strings.TrimPrefix(subject, wire.JournalSubject(""))
-		m, err := b.last(ctx, wire.StreamControl, subject, admit.MaxRecord)
-		switch {
-		case errors.Is(err, wire.ErrNotFound):
-		case err != nil:
-			return nil, fmt.Errorf("cannot read journal of %s: %w", clip(key), err)
-		case len(m.Data) > 0: // an empty record is a deleted one
-			records[key] = m.Data
+	records, _, err := b.JournalSince(ctx, 0)
+	return records, err
+}
+
+func (b *controllerBus) JournalSince(ctx context.Context, since uint64) (records map[string][]byte, next uint64, err error) {
+	records, next = make(map[string][]byte), since
+	for {
+		m, err := b.get(ctx, wire.StreamControl, map[string]any{"seq": next, "next_by_subj": wire.SubjectJournal}, admit.MaxRecord)
+		if errors.Is(err, wire.ErrNotFound) {
+			return records, next, nil
 		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("cannot read journal: %w", err)
+		}
+		key := strings.TrimPrefix(m.Subject, wire.JournalSubject(""))
+		if records[key] = m.Data; len(m.Data) == 0 { // an empty record is a deleted one
+			delete(records, key)
+		}
+		next = m.Seq + 1
 	}
-	return records, nil
 }
 
 func (b *controllerBus) HasBlob(ctx context.Context, d wire.Digest) (bool, error) {

@@ -46,6 +46,7 @@ type process struct {
 	looked, copied time.Time     // when it last did so
 	sure           time.Time     // when the bus last said that the lease is its own
 	fence, term    uint64
+	links          int // connections, so far
 
 	state     rollout.State
 	wants     map[wire.Region]want
@@ -253,7 +254,7 @@ func (c *controller) pumpOne() {
 	c.queue = c.queue[1:]
 	switch e := eff.(type) {
 	case rollout.Publish:
-		v, fence := c.wants[e.Region], c.fence // a term that begins later has more to publish first
+		v, fence, link := c.wants[e.Region], c.fence, c.links // a term that begins later has more to publish first
 		if err := c.publish(); err != nil {
 			c.again(eff, err)
 			return
@@ -265,6 +266,9 @@ func (c *controller) pumpOne() {
 			case v.doc == nil:
 			case fence != c.fence:
 				c.again(eff, errFenced)
+				return
+			case link != c.links:
+				c.again(eff, errCut)
 				return
 			default:
 				if err := c.w.bus.putWant(c, e.Region, v.doc); err != nil {

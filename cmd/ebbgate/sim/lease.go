@@ -201,6 +201,7 @@ func (c *controller) reconnected() {
 		return
 	}
 	c.back = c.w.now
+	c.links++
 	if c.leading {
 		c.awake(c.life, func() {
 			if !c.hold() {
