@@ -163,6 +163,12 @@ func countInputs(tl tally) map[string]string {
 	}
 }
 
+// nobody reports whether no agent in service is in the region's cohort, heard of or not.
+func (s State) nobody(r wire.Region) bool {
+	rr := s.Regions[r]
+	return !slices.ContainsFunc(s.View.Members[r].Agents, func(a *Agent) bool { return !a.Drained && inCohort(rr, a) })
+}
+
 // advance moves a region of the current wave.
 func (t *turn) advance(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
@@ -174,6 +180,10 @@ func (t *turn) advance(r wire.Region, tl tally) {
 			t.fallBack(r, tl)
 		}
 		return
+	}
+	if rr.Phase == PhaseActivating && !rr.Times.StepDone.IsZero() && tl.Live > 0 && t.s.nobody(r) {
+		rr.Times.StepDone = time.Time{} // all were drained when it was done; now somebody is back in service
+		t.set(r, rr)
 	}
 	if ro.Halt != "" || rr.Hold != nil {
 		return
