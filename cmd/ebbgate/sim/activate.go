@@ -89,11 +89,34 @@ func (n *node) give(s plan.Step, why string) {
 	if sw == nil || sw.To.Digest != s.Target.Digest || sw.To.Epoch != s.Target.Epoch {
 		alive = n.change("failed", func(st *plan.State) { st.Spoil(s.Target, why) })
 	} else {
-		alive = n.change("reverting", func(st *plan.State) { st.Fail(n.clock(), why) })
+		back := plan.Step{Kind: plan.Revert, Reason: why}
+		if to := n.wayBack(); to != nil {
+			back.Target = wire.Target{Epoch: to.Epoch, Digest: to.Digest, Version: to.Version}
+		}
+		alive = n.change("reverting", func(st *plan.State) { st.TurnBack(back, n.clock()) })
 	}
 	if alive {
 		n.done(s, true)
 	}
+}
+
+// wayBack returns where to go back to: a release that is whole on the disk.
+func (n *node) wayBack() *plan.Release {
+	to := n.state.Undo(n.releases)
+	for to != nil && !n.whole(to.Digest) {
+		to = n.state.Undo(n.releases)
+	}
+	return to
+}
+
+// passable reads back where a return leads that is about to be decided. It is false if that
+// is damaged and the plan can do better.
+func (n *node) passable(d wire.Digest) bool {
+	if b := n.state.Back; d.IsZero() || b != nil && b.To != nil && b.To.Digest == d {
+		return true
+	}
+	whole := n.whole(d)
+	return whole || n.state.Switch != nil && n.state.Undo(n.releases) == nil
 }
 
 // examine reads the data plane back.

@@ -55,7 +55,7 @@ func (w *world) journaled(n *node, point string, before plan.State) {
 	case "switching":
 		w.switching(n, before)
 	case "reverting":
-		if was := before.Switch; was != nil && !same(s.Back.To, before.Running) {
+		if was, ran := before.Switch, before.Running; was != nil && !same(s.Back.To, ran) && (ran == nil || n.releases[ran.Digest]) {
 			w.fail("%s gives up %s and does not go back to what it ran", n.id, was.To.Version)
 		}
 	case "committed":

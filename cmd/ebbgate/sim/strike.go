@@ -97,19 +97,21 @@ func (w *world) strike() {
 	}
 }
 
-// haste is how many times more often faults strike while a region is in a phase that lasts
-// seconds only.
+// haste is how many times more often faults strike while a region does what takes seconds
+// only.
 func (w *world) haste() time.Duration {
-	in := func(p rollout.RegionPhase) bool {
-		return slices.ContainsFunc(w.regions, func(r wire.Region) bool { return w.phase[r] == p })
+	haste := time.Duration(1)
+	for _, r := range w.regions {
+		switch w.phase[r] {
+		case rollout.PhaseArming:
+			haste = max(haste, 4)
+		case rollout.PhaseRetreating:
+			if c := w.leader(); c != nil && c.state.Regions[r].Retreat != nil && !c.state.Regions[r].Retreat.Waits {
+				haste = 10
+			}
+		}
 	}
-	switch {
-	case in(rollout.PhaseRetreating):
-		return 10
-	case in(rollout.PhaseArming):
-		return 4
-	}
-	return 1
+	return haste
 }
 
 // rare are phases that a region is in for a short time, or seldom; faults seek them.

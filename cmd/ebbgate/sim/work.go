@@ -182,8 +182,14 @@ func (n *node) repair(s plan.Step) {
 }
 
 func (n *node) revert(s plan.Step) {
-	if (n.state.Back == nil || n.state.Crashes >= plan.CrashLimit) && !n.change("reverting", func(st *plan.State) { st.TurnBack(s, n.clock()) }) {
-		return
+	if n.state.Back == nil || n.state.Crashes >= plan.CrashLimit {
+		if !n.passable(s.Target.Digest) {
+			n.done(s, false)
+			return
+		}
+		if !n.change("reverting", func(st *plan.State) { st.TurnBack(s, n.clock()) }) {
+			return
+		}
 	}
 	n.render(nil)
 	back := *n.state.Back
@@ -220,7 +226,7 @@ func (n *node) rollback() {
 	if !n.up || n.busy {
 		return
 	}
-	to := n.state.Undo(n.releases)
+	to := n.wayBack()
 	if to == nil {
 		return
 	}
