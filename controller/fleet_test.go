@@ -1,7 +1,6 @@
 package controller_test
 
 import (
-	"bytes"
 	order "cmp"
 	"context"
 	"crypto/rand"
@@ -25,6 +24,7 @@ import (
 	"github.com/ebbgate/ebbgate/cdn/fastly"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/membus"
 	"github.com/ebbgate/ebbgate/wire/pack"
@@ -225,35 +225,17 @@ type driver struct {
 	*controller.Controller
 	t       *testing.T
 	witness *witness
-	log     *lines
+	log     *servertest.Log
 	cancel  context.CancelFunc
 	ended   chan struct{}
 	err     error // of Run; read it after ended is closed
-}
-
-// lines is a log that tests can read.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // launch runs a controller on the fleet's bus, with its database in dir.
 func (f *fleet) launch(name, dir string) *driver {
 	f.t.Helper()
 	w := &witness{ControllerBus: f.bus.Controller(name), trust: f.trust, line: f.line, journal: make(map[string]json.RawMessage)}
-	log := &lines{}
+	log := &servertest.Log{}
 	regions := make(map[wire.Region]controller.RegionConfig)
 	for r := range f.spec.regions {
 		regions[r] = controller.RegionConfig{CDN: []controller.CDNTarget{{Provider: "fastly", Scope: scope(r)}}}

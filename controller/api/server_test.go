@@ -19,6 +19,7 @@ import (
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -272,7 +273,7 @@ func TestCrossOrigin(t *testing.T) {
 
 // The log tells what was asked, and never a token, whatever it is asked with.
 func TestLogHoldsNoToken(t *testing.T) {
-	var log lockedBuffer
+	var log servertest.Log
 	fake, url := serve(t, api.Config{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	secret := tokenOf(api.RoleAdmin)
 	ask(t, "GET", url+"/v1/apps", secret, "")

@@ -1,5 +1,5 @@
-// Package servertest finds what tests on real servers need: the servers, and addresses for
-// them.
+// Package servertest has what tests on servers need: the servers, addresses for them, and
+// their logs.
 package servertest
 
 import (

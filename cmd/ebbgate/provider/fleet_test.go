@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/agent"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/membus"
 	"github.com/ebbgate/ebbgate/wire/pack"
@@ -31,27 +31,9 @@ type fleet struct {
 	ctl      wire.ControllerBus
 	fence    wire.Fence
 	sequence uint64
-	log      lockedBuffer
+	log      servertest.Log
 	agent    *agent.Agent
 	stop     func()
-}
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func check(t *testing.T, err error) {
