@@ -122,8 +122,8 @@ func (c *Controller) meet(ctx context.Context) (linked context.Context, unlink f
 		}
 		c.met = link
 	}
-	linked, cancel := context.WithCancel(ctx)
-	forget := context.AfterFunc(link, cancel)
+	linked, cancel := context.WithCancel(link) // of the link: a child ends before the next connection begins
+	forget := context.AfterFunc(ctx, cancel)
 	return linked, func() { forget(); cancel() }, nil
 }
 

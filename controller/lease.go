@@ -137,10 +137,12 @@ func (c *Controller) beat(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		_ = c.cfg.Bus.Heartbeat(c.holder(), c.journal.lease()) // a lost beat is what the silence allows for
-		if err := c.hold(ctx); errors.Is(err, ErrDeposed) {
+		switch err := c.hold(ctx); {
+		case errors.Is(err, ErrDeposed):
 			return err
+		case err == nil:
+			c.wake() // a new connection is looked at with nothing to write, too
 		}
-		c.wake() // a new connection is looked at with nothing to write, too
 		select {
 		case <-ctx.Done():
 			return nil
