@@ -71,13 +71,25 @@ func find(t *testing.T, file string) (seed, what string) {
 	return string(found[1]), string(found[2])
 }
 
-// Every planted bug can be made of the sources as they are.
+// Every planted bug can be made of the sources as they are, and DESIGN.md says when it was
+// found.
 func TestPlantedApply(t *testing.T) {
+	design, err := os.ReadFile("DESIGN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`([a-z-]+)\s\d+`).FindAllStringSubmatch(string(design), -1) {
+		told[m[1]] = true
+	}
 	files, err := filepath.Glob("testdata/planted/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d bugs, %v", len(files), err)
 	}
 	for _, file := range files {
 		overlay.Write(t, "../../..", file)
+		if name := strings.TrimSuffix(filepath.Base(file), ".txt"); !told[name] {
+			t.Errorf("DESIGN.md does not say at which seed %s is found", name)
+		}
 	}
 }

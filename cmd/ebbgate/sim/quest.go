@@ -31,12 +31,12 @@ func quests() (all []quest) {
 		{faultCDNRefuse, rollout.PhaseArming}, {faultCDNRefuse, rollout.PhaseActivating}, {faultCDNRefuse, rollout.PhaseReverting},
 		{faultCDNRefuse, rollout.PhaseReverted}, {faultRollback, rollout.PhaseArming}, {faultLie, rollout.PhaseReverted},
 		{faultValidate, rollout.PhaseRetreating}, {faultFetch, rollout.PhaseRetreating}, {faultFloor, rollout.PhaseRetreating},
-		{faultLie, rollout.PhaseRepurging}, {faultFloor, rollout.PhaseRepurging}, {faultRollback, rollout.PhaseRepurging}, {faultPoint, rollout.PhaseRepurging},
+		{faultLie, rollout.PhaseRepurging}, {faultRollback, rollout.PhaseRepurging}, {faultPoint, rollout.PhaseRepurging},
 	} {
 		all = append(all, q, q, q)
 	}
 	for range 9 {
-		all = append(all, quest{faultCDNRefuse, rollout.PhaseRetreating})
+		all = append(all, quest{faultCDNRefuse, rollout.PhaseRetreating}, quest{faultFloor, rollout.PhaseRepurging}, quest{faultPause, rollout.PhaseActivating})
 	}
 	return append(all, quest{faultLie, rollout.PhaseArming}, quest{faultPoint, rollout.PhaseArming}, quest{faultCommit, rollout.PhaseReverted})
 }
@@ -61,6 +61,8 @@ func (q quest) needs(f fault) bool {
 		return f == q.fault || q.purges()
 	case faultCDNSlow, faultCDNFail:
 		return q.purges()
+	case faultCut:
+		return q.fault == faultPause // who is cut off and paused knows least of what its successor ordered
 	}
 	return false
 }

@@ -69,8 +69,8 @@ func blows() []blow {
 			w.hit(faultController)
 			w.someController(l).crash("killed")
 		}},
-		{faultCut, 90, func(w *world, l luck) { w.someController(l).cutOff(l.between(2*time.Second, 60*time.Second)) }},
-		{faultPause, 90, func(w *world, l luck) { w.someController(l).pause(l.between(time.Second, 40*time.Second)) }},
+		{faultCut, 50, func(w *world, l luck) { w.someController(l).cutOff(l.between(2*time.Second, 60*time.Second)) }},
+		{faultPause, 50, func(w *world, l luck) { w.someController(l).pause(l.between(time.Second, 40*time.Second)) }},
 		{faultClock, 60, func(w *world, l luck) { w.someController(l).jump(l) }},
 		{faultDisk, 120, func(w *world, l luck) { w.someController(l).loseDisk() }},
 		{faultRestart, 150, func(w *world, l luck) {
@@ -116,7 +116,7 @@ func (w *world) haste() time.Duration {
 
 // rare are phases that a region is in for a short time, or seldom; faults seek them.
 var rare = []rollout.RegionPhase{
-	rollout.PhaseRetreating, rollout.PhaseArming, rollout.PhaseReverted, rollout.PhaseRepurging, rollout.PhasePurging, rollout.PhaseReverting, rollout.PhaseDropped, rollout.PhaseIdle,
+	rollout.PhaseRepurging, rollout.PhaseArming, rollout.PhaseReverted, rollout.PhasePurging, rollout.PhaseReverting, rollout.PhaseRetreating, rollout.PhaseDropped, rollout.PhaseIdle,
 }
 
 // quarry draws a region, one in a phase that is sought rather than another.
