@@ -8,7 +8,7 @@ import (
 	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/overlay"
 )
 
-// Every scenario's control can be made of the sources as they are, and none is left over.
+// Every scenario's control can be made of the sources as they are and compiles, and none is left over.
 func TestControlsApply(t *testing.T) {
 	left := make(map[string]bool)
 	files, err := filepath.Glob("testdata/controls/*.txt")
@@ -20,7 +20,7 @@ func TestControlsApply(t *testing.T) {
 	}
 	for _, s := range scenarios {
 		if s.control != "" {
-			overlay.Write(t, "../../..", filepath.Join("testdata", "controls", s.control+".txt"))
+			overlay.Compile(t, "../../..", filepath.Join("testdata", "controls", s.control+".txt"))
 			delete(left, s.control)
 		}
 	}

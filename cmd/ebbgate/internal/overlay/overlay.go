@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,6 +32,27 @@ func Write(t testing.TB, root, patch string) string {
 		t.Fatalf("%s: %v", patch, err)
 	}
 	return path
+}
+
+// Compile applies a patch and compiles what it changes. It ends the test if either fails.
+func Compile(t testing.TB, root, patch string) {
+	t.Helper()
+	data, err := os.ReadFile(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hunks, err := parse(string(data))
+	if err != nil {
+		t.Fatalf("%s: %v", patch, err)
+	}
+	build := exec.Command("go", "build", "-overlay", Write(t, root, patch))
+	for _, h := range hunks {
+		build.Args = append(build.Args, "./"+filepath.Dir(h.name))
+	}
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", patch, err, out)
+	}
 }
 
 func write(root, dir, patch string) (string, error) {
