@@ -25,7 +25,8 @@ import (
 //     intention resent is one purge, and never taken for another one.
 //   - Quotas are respected by waiting inside Purge, bounded by ctx: two
 //     callers that share a Purger share its token bucket.
-//   - No token appears in an error, a log line or a URL.
+//   - No token appears in an error, a receipt, a log line or a URL, and no character
+//     in a receipt that is not printable.
 //   - All methods may be called concurrently.
 //
 // Package cdntest has the suite that checks this.
