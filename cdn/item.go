@@ -77,7 +77,7 @@ type Entry struct {
 	AcceptedAt time.Time  `json:"accepted_at,omitzero"` // zero before StateAccepted
 	VerifiedAt time.Time  `json:"verified_at,omitzero"` // zero before StateVerified
 	Evidence   []Evidence `json:"evidence,omitempty"`   // what Verify saw
-	Skipped    string     `json:"skipped,omitempty"`    // why nothing was done, in StateAccepted: the scope has no fence
+	Skipped    string     `json:"skipped,omitempty"`    // why there was no fence to raise, in StateAccepted: nothing was done
 	Split      int        `json:"split,omitempty"`      // a refused batch is halved so often for this item
 }
 

@@ -42,6 +42,7 @@ var barriers = map[string][]controller.BarrierView{ // scene → targets
 	"purging": {
 		{Region: "eu-west", Provider: "shield", Scope: "eu", Epoch: 2, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateIntended, Sent: apitest.Start.Add(3100 * time.Millisecond)},
 		{Region: "eu-west", Provider: "varnish", Scope: "eu-west", Tier: 1, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateSent, Repeats: 2, LastError: "vantage eu-west-probe saw generation edge-proxy.eu-west-1, want at least edge-proxy.eu-west-2"},
+		{Region: "eu-west", Provider: "fastly", Scope: "SU1", Tier: 1, Fence: cdn.StateAccepted, NoFence: "scope SU1 has no dictionary in the configuration", First: cdn.StateAccepted},
 		{Region: "eu-west", Provider: "cloudflare", Scope: "0123456789abcdef0123456789abcdef", Tier: 1, First: cdn.StateIntended, LastError: "answered 429: rate limited\nretry after 30s"},
 		{Region: "eu-west", Provider: "partner", Scope: "cache", Tier: 1, Optional: true},
 		{Region: "us-east", Provider: "varnish", Scope: "us-east", Tier: 1, First: cdn.StateVerified, Second: cdn.StateVerified},

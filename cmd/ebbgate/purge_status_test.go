@@ -1,0 +1,29 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/controller"
+)
+
+// What a purge waits for, or why it did nothing, is in the columns that everybody sees.
+func TestPurgeColumns(t *testing.T) {
+	for name, tc := range map[string]struct {
+		purge      controller.PurgeView
+		state, why string
+	}{
+		"done":     {cdn.Entry{State: cdn.StateAccepted}, "accepted", "–"},
+		"no fence": {cdn.Entry{State: cdn.StateAccepted, Skipped: "scope SU1 has no dictionary in the configuration"}, "no fence", "scope SU1 has no dictionary in the configuration"},
+		"refused":  {cdn.Entry{State: cdn.StateRefused, Reason: "cannot purge", LastError: "older"}, "refused", "cannot purge"},
+		"failing":  {cdn.Entry{State: cdn.StateIntended, LastError: "no answer"}, "intended", "no answer"},
+	} {
+		got := make(map[string]string)
+		for _, col := range purgeList.columns {
+			got[col.head] = col.cell(tc.purge)
+		}
+		if got["STATE"] != tc.state || got["WHY"] != tc.why {
+			t.Errorf("%s: STATE %q WHY %q, want %q and %q", name, got["STATE"], got["WHY"], tc.state, tc.why)
+		}
+	}
+}
