@@ -137,8 +137,8 @@ func (o *Outbox) check(item Item, fresh map[ID]Entry) error {
 	if !ok {
 		return fmt.Errorf("provider %q is not configured", item.Provider)
 	}
-	if err := validScope(item.Scope); err != nil {
-		return err
+	if err := ValidateScope(item.Scope); err != nil {
+		return fmt.Errorf("scope %w", err)
 	}
 	if item.Selector.Kind == Fence {
 		if _, can := purger.(Fencer); !can {

@@ -92,7 +92,7 @@ func TestSubmitRefuses(t *testing.T) {
 		want string
 	}{
 		"provider": {func(i *Item) { i.Provider = "akamai" }, `items[1]: provider "akamai" is not configured`},
-		"scope":    {func(i *Item) { i.Scope = "a/b" }, `items[1]: request.scope "a/b"`},
+		"scope":    {func(i *Item) { i.Scope = "a/b" }, `items[1]: scope "a/b" must be`},
 		"kind":     {func(i *Item) { i.Selector = Selector{Host, "www.example.com"} }, "cannot purge by host"},
 		"selector": {func(i *Item) { i.Selector.Value = "a b" }, "key contains a space"},
 		"soft":     {func(i *Item) { i.Selector, i.Soft = Selector{Kind: All}, true }, "no soft purge"},
