@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/cdn/internal/oneline"
 )
 
 // maxRetryAfter caps what a provider may ask for: a bad header must not hold a
@@ -129,17 +129,7 @@ func Redact(text string, secrets ...string) string {
 			text = strings.ReplaceAll(text, secret, "[redacted]")
 		}
 	}
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) { // controls, C1 too, and what turns the direction of a line
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	const limit = 300
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
-	}
-	return strings.TrimSpace(text)
+	return oneline.Clip(text)
 }
 
 // ValidToken reports a token that cannot be sent in a header.
