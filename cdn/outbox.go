@@ -21,6 +21,7 @@ var (
 	ErrRunning  = errors.New("outbox is already running")
 	ErrNotReady = errors.New("item is not accepted yet")
 	ErrStale    = errors.New("stale content is still served")
+	ErrUnseen   = errors.New("nothing is known of what is served")
 )
 
 // OutboxConfig of NewOutbox.
@@ -255,8 +256,9 @@ func (o *Outbox) Retry(ctx context.Context, ids ...ID) error {
 // Verify asks v whether the purge of the given items worked, and if every
 // piece of evidence is fresh makes them verified. A zero want.PurgedAt becomes
 // the time the last of them was accepted. The error wraps ErrNotReady before
-// all are accepted, and ErrStale when the purge has to be repeated: submit the
-// next round and verify again.
+// all are accepted, ErrStale when the purge has to be repeated (submit the next
+// round and verify again), and ErrUnseen when no place shows stale content, but
+// one could not be looked at.
 func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) ([]Evidence, error) {
 	if len(ids) == 0 {
 		return nil, errors.New("cannot verify: no items")
@@ -284,10 +286,18 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 	if len(evidence) == 0 {
 		return nil, fmt.Errorf("cannot verify %s-%d: no evidence", want.Region, want.Epoch)
 	}
+	unseen := error(nil)
 	for _, e := range evidence {
-		if !e.Fresh {
+		switch {
+		case e.Fresh:
+		case !e.Unseen:
 			return evidence, fmt.Errorf("%w: %s", ErrStale, e)
+		case unseen == nil:
+			unseen = fmt.Errorf("%w: %s", ErrUnseen, e)
 		}
+	}
+	if unseen != nil {
+		return evidence, unseen
 	}
 	return evidence, o.change(ctx, ids, func(e *Entry) error {
 		if e.State == StateAccepted {

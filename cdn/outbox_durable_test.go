@@ -150,6 +150,15 @@ func TestVerify(t *testing.T) {
 		if _, err := o.Verify(t.Context(), verdict{fresh, stale}, want, ids...); !errors.Is(err, ErrStale) {
 			t.Errorf("stale: %v", err)
 		}
+		// A place that does not answer is no news of stale content, nor does it outweigh some.
+		gone := Evidence{Vantage: "far", Seen: "no answer: refused", Wanted: "eu-west-17", Unseen: true}
+		if _, err := o.Verify(t.Context(), verdict{fresh, gone}, want, ids...); !errors.Is(err, ErrUnseen) || errors.Is(err, ErrStale) ||
+			!strings.Contains(err.Error(), "far could not be looked at: no answer: refused") {
+			t.Errorf("unreachable: %v", err)
+		}
+		if _, err := o.Verify(t.Context(), verdict{gone, stale}, want, ids...); !errors.Is(err, ErrStale) {
+			t.Errorf("stale beside unreachable: %v", err)
+		}
 		if _, err := o.Verify(t.Context(), verdict{}, want, ids...); err == nil {
 			t.Error("no evidence was taken as proof")
 		}

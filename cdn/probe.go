@@ -27,18 +27,22 @@ type Want struct {
 
 // Evidence is what one vantage point saw.
 type Evidence struct {
-	Vantage string    `json:"vantage"` // name of the vantage point
-	URL     string    `json:"url"`     // what was asked for
-	Seen    string    `json:"seen"`    // generation, age or error; one line of at most 300 bytes
-	Wanted  string    `json:"wanted"`  // generation
-	Fresh   bool      `json:"fresh"`   // Seen satisfies Wanted
-	At      time.Time `json:"at"`      // when the request was made
+	Vantage string    `json:"vantage"`          // name of the vantage point
+	URL     string    `json:"url"`              // what was asked for
+	Seen    string    `json:"seen"`             // generation, age or error; one line of at most 300 bytes
+	Wanted  string    `json:"wanted"`           // generation
+	Fresh   bool      `json:"fresh"`            // Seen satisfies Wanted
+	Unseen  bool      `json:"unseen,omitempty"` // no content came: what is served there is not known
+	At      time.Time `json:"at"`               // when the request was made
 }
 
 func (e Evidence) String() string {
 	verdict := "is stale"
-	if e.Fresh {
+	switch {
+	case e.Fresh:
 		verdict = "is fresh"
+	case e.Unseen:
+		verdict = "could not be looked at"
 	}
 	return fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
 }
@@ -137,7 +141,7 @@ func (p *Probe) look(ctx context.Context, v Vantage, want Want) (e Evidence) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL, nil)
 	if err != nil {
-		e.Seen = err.Error()
+		e.Seen, e.Unseen = err.Error(), true
 		return e
 	}
 	if v.Host != "" {
@@ -145,13 +149,13 @@ func (p *Probe) look(ctx context.Context, v Vantage, want Want) (e Evidence) {
 	}
 	resp, err := p.transport(v).RoundTrip(req)
 	if err != nil {
-		e.Seen = "no answer: " + err.Error()
+		e.Seen, e.Unseen = "no answer: "+err.Error(), true
 		return e
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxProbeBody)
 	if resp.StatusCode >= 500 {
-		e.Seen = "status " + strconv.Itoa(resp.StatusCode)
+		e.Seen, e.Unseen = "status "+strconv.Itoa(resp.StatusCode), true
 		return e
 	}
 	e.Seen, e.Fresh = judge(resp.StatusCode, resp.Header, p.header, want, e.At)
