@@ -78,7 +78,10 @@ type Entry struct {
 	VerifiedAt time.Time  `json:"verified_at,omitzero"` // zero before StateVerified
 	Evidence   []Evidence `json:"evidence,omitempty"`   // what Verify saw
 	Skipped    string     `json:"skipped,omitempty"`    // why there was no fence to raise, in StateAccepted: nothing was done
-	Split      int        `json:"split,omitempty"`      // a refused batch is halved so often for this item
+	// PausedUntil is when an intended entry of an account that is rate-limited may be sent at
+	// the soonest. Get and List find it out, it is not stored.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	Split       int       `json:"split,omitempty"` // a refused batch is halved so often for this item
 }
 
 // Open reports whether the outbox still has to send the entry.

@@ -170,7 +170,15 @@ func (o *Outbox) Get(id ID) (Entry, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	e, ok := o.entries[id]
-	return e, ok
+	return o.shown(e, time.Now()), ok
+}
+
+// shown is called with o.mu held.
+func (o *Outbox) shown(e Entry, now time.Time) Entry {
+	if until := o.paused[e.Item.Provider]; e.State == StateIntended && until.After(now) {
+		e.PausedUntil = until
+	}
+	return e
 }
 
 // Filter selects entries; zero fields match everything.
@@ -193,9 +201,10 @@ func (o *Outbox) List(f Filter) []Entry {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var out []Entry
+	now := time.Now()
 	for _, e := range o.entries {
 		if f.match(e) {
-			out = append(out, e)
+			out = append(out, o.shown(e, now))
 		}
 	}
 	slices.SortFunc(out, compareEntries)

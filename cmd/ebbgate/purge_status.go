@@ -57,7 +57,11 @@ var purgeList = list[controller.PurgeView]{
 		{head: "SENT", cell: func(p controller.PurgeView) string { return when(p.SentAt) }},
 		{head: "VERIFIED", cell: func(p controller.PurgeView) string { return when(p.VerifiedAt) }},
 		{head: "WHY", cell: func(p controller.PurgeView) string {
-			return orDash(cmp.Or(p.Reason, p.Skipped, p.LastError))
+			why := cmp.Or(p.Reason, p.Skipped, p.LastError)
+			if why == "" && !p.PausedUntil.IsZero() {
+				why = "waits until " + when(p.PausedUntil) + " (the account is rate limited)"
+			}
+			return orDash(why)
 		}},
 		{head: "ATTEMPTS", wide: true, cell: func(p controller.PurgeView) string { return fmt.Sprint(p.Attempts) }},
 		{head: "PURGE ID", wide: true, cell: func(p controller.PurgeView) string { return orDash(p.PurgeID) }},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
@@ -16,6 +17,7 @@ func TestPurgeColumns(t *testing.T) {
 		"done":     {cdn.Entry{State: cdn.StateAccepted}, "accepted", "–"},
 		"no fence": {cdn.Entry{State: cdn.StateAccepted, Skipped: "scope SU1 has no dictionary in the configuration"}, "no fence", "scope SU1 has no dictionary in the configuration"},
 		"refused":  {cdn.Entry{State: cdn.StateRefused, Reason: "cannot purge", LastError: "older"}, "refused", "cannot purge"},
+		"paused":   {cdn.Entry{State: cdn.StateIntended, PausedUntil: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, "intended", "waits until 2026-01-02 03:04:05Z (the account is rate limited)"},
 		"failing":  {cdn.Entry{State: cdn.StateIntended, LastError: "no answer"}, "intended", "no answer"},
 	} {
 		got := make(map[string]string)
