@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -32,6 +33,8 @@ type OutboxConfig struct {
 	MaxItems   int           // refuse Submit beyond this; default 100,000
 	MinBackoff time.Duration // before the first repetition; default 1 s
 	MaxBackoff time.Duration // longest without Retry-After; default 1 min
+
+	Log *slog.Logger // told of records that cannot be read; default slog.Default()
 
 	// OnChange, if set, is called with every new state once it is durable. It
 	// may be called from several goroutines and must not block for long. Two
@@ -63,7 +66,8 @@ type Outbox struct {
 	paused  map[string]time.Time // provider → rate-limited until
 }
 
-// NewOutbox loads what the database holds.
+// NewOutbox loads what the database holds. A record that is damaged is logged and passed
+// over; one of a newer version is an error.
 func NewOutbox(c OutboxConfig) (*Outbox, error) {
 	switch {
 	case c.DB == nil:
@@ -98,7 +102,10 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 		}
 		o.purgers[p.Name()] = p
 	}
-	if err := o.load(); err != nil {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if err := o.load(c.Log); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -140,6 +147,11 @@ func (o *Outbox) check(item Item, fresh map[ID]Entry) error {
 	}
 	if err := ValidateScope(item.Scope); err != nil {
 		return fmt.Errorf("scope %w", err)
+	}
+	for _, n := range [][2]string{{"app", item.App}, {"region", item.Region}} { // they end up in tables and logs
+		if len(n[1]) > 64 || strings.ContainsFunc(n[1], foreign) {
+			return fmt.Errorf("%s %.80q must be at most 64 letters, digits, - or _", n[0], n[1])
+		}
 	}
 	if item.Selector.Kind == Fence {
 		if _, can := purger.(Fencer); !can {

@@ -176,13 +176,15 @@ func (c Capabilities) Validate(r Request) error {
 	return nil
 }
 
+// foreign reports whether a name must not have r.
+func foreign(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+}
+
 // ValidateScope keeps a scope from changing the path of an API call: the
 // Cloudflare library puts it there unescaped. The error begins with the scope, quoted.
 func ValidateScope(scope string) error {
-	bad := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	}
-	if scope == "" || len(scope) > 64 || strings.ContainsFunc(scope, bad) {
+	if scope == "" || len(scope) > 64 || strings.ContainsFunc(scope, foreign) {
 		return fmt.Errorf("%.80q must be 1 to 64 letters, digits, - or _", scope)
 	}
 	return nil

@@ -30,7 +30,7 @@ func (c *Controller) newOutbox() (*cdn.Outbox, error) {
 	if len(purgers) == 0 {
 		purgers = []cdn.Purger{noPurger{}}
 	}
-	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers})
+	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers, Log: c.log})
 }
 
 // selectors returns what has to be purged when a region that may have served any of the
