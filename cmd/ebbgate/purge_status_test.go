@@ -6,6 +6,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // What a purge waits for, or why it did nothing, is in the columns that everybody sees.
@@ -26,6 +27,22 @@ func TestPurgeColumns(t *testing.T) {
 		}
 		if got["STATE"] != tc.state || got["WHY"] != tc.why {
 			t.Errorf("%s: STATE %q WHY %q, want %q and %q", name, got["STATE"], got["WHY"], tc.state, tc.why)
+		}
+	}
+}
+
+// What is predicted has no more digits than it is worth.
+func TestPlanPurgeTime(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		5*time.Minute + 13*time.Second + time.Second/3: "5m13s",
+		4 * time.Second:        "4s",
+		300 * time.Millisecond: "300ms",
+		0:                      "0s",
+	} {
+		for _, col := range planList(controller.PlanView{}).columns {
+			if got := col.cell(controller.PlanRegion{PurgeFor: wire.Duration(d)}); col.head == "PURGE TIME" && got != want {
+				t.Errorf("%s is shown as %s, want %s", d, got, want)
+			}
 		}
 	}
 }
