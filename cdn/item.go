@@ -36,7 +36,7 @@ type ID string
 type Item struct {
 	Provider string   `json:"provider"`       // Purger.Name
 	Scope    string   `json:"scope"`          // as in Request
-	App      string   `json:"app"`            // what was rolled out
+	App      string   `json:"app"`            // what was rolled out; letters, digits, - and _, like Region
 	Region   string   `json:"region"`         // where
 	Epoch    uint64   `json:"epoch"`          // of the activation that this purge follows
 	Selector Selector `json:"selector"`       // what to purge; of kind Fence: what to fence
@@ -77,8 +77,11 @@ type Entry struct {
 	AcceptedAt time.Time  `json:"accepted_at,omitzero"` // zero before StateAccepted
 	VerifiedAt time.Time  `json:"verified_at,omitzero"` // zero before StateVerified
 	Evidence   []Evidence `json:"evidence,omitempty"`   // what Verify saw
-	Skipped    string     `json:"skipped,omitempty"`    // why nothing was done, in StateAccepted: the scope has no fence
-	Split      int        `json:"split,omitempty"`      // a refused batch is halved so often for this item
+	Skipped    string     `json:"skipped,omitempty"`    // why there was no fence to raise, in StateAccepted: nothing was done
+	// PausedUntil is when an intended entry of an account that is rate-limited may be sent at
+	// the soonest. Get and List find it out, it is not stored.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	Split       int       `json:"split,omitempty"` // a refused batch is halved so often for this item
 }
 
 // Open reports whether the outbox still has to send the entry.
@@ -107,7 +110,10 @@ func Rounds(caps Capabilities, template Item, selectors []Selector, gap time.Dur
 // its text form, times are RFC 3339 with nanoseconds.
 const recordVersion = 1
 
-var errRecord = errors.New("bad outbox record")
+var (
+	errRecord  = errors.New("bad outbox record")
+	errVersion = errors.New("outbox record of another version")
+)
 
 func encodeEntry(e Entry) ([]byte, error) {
 	body, err := json.Marshal(e)
@@ -119,8 +125,11 @@ func encodeEntry(e Entry) ([]byte, error) {
 
 func decodeEntry(id ID, data []byte) (Entry, error) {
 	var e Entry
-	if len(data) == 0 || data[0] != recordVersion {
-		return e, fmt.Errorf("%w %s: unknown version", errRecord, id)
+	if len(data) == 0 {
+		return e, fmt.Errorf("%w %s: it is empty", errRecord, id)
+	}
+	if data[0] != recordVersion {
+		return e, fmt.Errorf("%w: %s has %d, known is %d", errVersion, id, data[0], recordVersion)
 	}
 	if err := json.Unmarshal(data[1:], &e); err != nil {
 		return e, fmt.Errorf("%w %s: %w", errRecord, id, err)

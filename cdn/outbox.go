@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ var (
 	ErrRunning  = errors.New("outbox is already running")
 	ErrNotReady = errors.New("item is not accepted yet")
 	ErrStale    = errors.New("stale content is still served")
+	ErrUnseen   = errors.New("nothing is known of what is served")
 )
 
 // OutboxConfig of NewOutbox.
@@ -31,6 +33,8 @@ type OutboxConfig struct {
 	MaxItems   int           // refuse Submit beyond this; default 100,000
 	MinBackoff time.Duration // before the first repetition; default 1 s
 	MaxBackoff time.Duration // longest without Retry-After; default 1 min
+
+	Log *slog.Logger // told of records that cannot be read; default slog.Default()
 
 	// OnChange, if set, is called with every new state once it is durable. It
 	// may be called from several goroutines and must not block for long. Two
@@ -62,7 +66,8 @@ type Outbox struct {
 	paused  map[string]time.Time // provider → rate-limited until
 }
 
-// NewOutbox loads what the database holds.
+// NewOutbox loads what the database holds. A record that is damaged is logged and passed
+// over; one of a newer version is an error.
 func NewOutbox(c OutboxConfig) (*Outbox, error) {
 	switch {
 	case c.DB == nil:
@@ -97,7 +102,10 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 		}
 		o.purgers[p.Name()] = p
 	}
-	if err := o.load(); err != nil {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if err := o.load(c.Log); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -137,8 +145,13 @@ func (o *Outbox) check(item Item, fresh map[ID]Entry) error {
 	if !ok {
 		return fmt.Errorf("provider %q is not configured", item.Provider)
 	}
-	if err := validScope(item.Scope); err != nil {
-		return err
+	if err := ValidateScope(item.Scope); err != nil {
+		return fmt.Errorf("scope %w", err)
+	}
+	for _, n := range [][2]string{{"app", item.App}, {"region", item.Region}} { // they end up in tables and logs
+		if len(n[1]) > 64 || strings.ContainsFunc(n[1], foreign) {
+			return fmt.Errorf("%s %.80q must be at most 64 letters, digits, - or _", n[0], n[1])
+		}
 	}
 	if item.Selector.Kind == Fence {
 		if _, can := purger.(Fencer); !can {
@@ -169,7 +182,15 @@ func (o *Outbox) Get(id ID) (Entry, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	e, ok := o.entries[id]
-	return e, ok
+	return o.shown(e, time.Now()), ok
+}
+
+// shown is called with o.mu held.
+func (o *Outbox) shown(e Entry, now time.Time) Entry {
+	if until := o.paused[e.Item.Provider]; e.State == StateIntended && until.After(now) {
+		e.PausedUntil = until
+	}
+	return e
 }
 
 // Filter selects entries; zero fields match everything.
@@ -192,9 +213,10 @@ func (o *Outbox) List(f Filter) []Entry {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var out []Entry
+	now := time.Now()
 	for _, e := range o.entries {
 		if f.match(e) {
-			out = append(out, e)
+			out = append(out, o.shown(e, now))
 		}
 	}
 	slices.SortFunc(out, compareEntries)
@@ -255,8 +277,9 @@ func (o *Outbox) Retry(ctx context.Context, ids ...ID) error {
 // Verify asks v whether the purge of the given items worked, and if every
 // piece of evidence is fresh makes them verified. A zero want.PurgedAt becomes
 // the time the last of them was accepted. The error wraps ErrNotReady before
-// all are accepted, and ErrStale when the purge has to be repeated: submit the
-// next round and verify again.
+// all are accepted, ErrStale when the purge has to be repeated (submit the next
+// round and verify again), and ErrUnseen when no place shows stale content, but
+// one could not be looked at.
 func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) ([]Evidence, error) {
 	if len(ids) == 0 {
 		return nil, errors.New("cannot verify: no items")
@@ -284,10 +307,18 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 	if len(evidence) == 0 {
 		return nil, fmt.Errorf("cannot verify %s-%d: no evidence", want.Region, want.Epoch)
 	}
+	unseen := error(nil)
 	for _, e := range evidence {
-		if !e.Fresh {
+		switch {
+		case e.Fresh:
+		case !e.Unseen:
 			return evidence, fmt.Errorf("%w: %s", ErrStale, e)
+		case unseen == nil:
+			unseen = fmt.Errorf("%w: %s", ErrUnseen, e)
 		}
+	}
+	if unseen != nil {
+		return evidence, unseen
 	}
 	return evidence, o.change(ctx, ids, func(e *Entry) error {
 		if e.State == StateAccepted {

@@ -45,12 +45,13 @@ func TestFenceItems(t *testing.T) {
 		errs    []error
 		calls   int
 		state   State
-		skipped bool
+		skipped string
 	}{
-		"stands":          {nil, 1, StateAccepted, false},
-		"after a failure": {[]error{fail(Unknown), fail(Retryable)}, 3, StateAccepted, false},
-		"has none":        {[]error{&Error{Provider: "own", Class: NotFound, Err: ErrNoFence}}, 1, StateAccepted, true},
-		"refused":         {[]error{fail(Auth)}, 1, StateRefused, false},
+		"stands":          {nil, 1, StateAccepted, ""},
+		"after a failure": {[]error{fail(Unknown), fail(Retryable)}, 3, StateAccepted, ""},
+		"has none":        {[]error{&Error{Provider: "own", Class: NotFound, Err: ErrNoFence}}, 1, StateAccepted, "no fence is configured"},
+		"says why":        {[]error{&Error{Provider: "own", Class: NotFound, Message: "svc has no dictionary", Err: ErrNoFence}}, 1, StateAccepted, "svc has no dictionary"},
+		"refused":         {[]error{fail(Auth)}, 1, StateRefused, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "db")
@@ -69,7 +70,7 @@ func TestFenceItems(t *testing.T) {
 			if err := errors.Join(err, <-done, db.Close()); err != nil {
 				t.Fatal(err)
 			}
-			if e := entries[0]; e.State != test.state || (e.Skipped != "") != test.skipped || len(p.raised) != test.calls || len(p.sent()) != 0 {
+			if e := entries[0]; e.State != test.state || e.Skipped != test.skipped || len(p.raised) != test.calls || len(p.sent()) != 0 {
 				t.Errorf("%s after %d fences and %d purges, skipped %q, want %s after %d", e.State, len(p.raised), len(p.sent()), e.Skipped, test.state, test.calls)
 			}
 			if !slices.Contains(p.raised, "svc/waf.eu-west-17") {

@@ -170,6 +170,13 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+func must(e Entry, found bool) Entry {
+	if !found {
+		panic("no such entry")
+	}
+	return e
+}
+
 // A rate limit belongs to the account, so the other scopes wait too.
 func TestRateLimitPausesTheAccount(t *testing.T) {
 	answer := func(_ context.Context, n int, r Request) (Receipt, error) {
@@ -184,11 +191,21 @@ func TestRateLimitPausesTheAccount(t *testing.T) {
 		synctest.Wait()
 		other := keyItem("b")
 		other.Scope = "other"
-		if _, err := o.Wait(t.Context(), submit(t, o, other)...); err != nil {
+		ids := submit(t, o, other)
+		synctest.Wait()
+		for _, e := range append(o.List(Filter{Scope: "other"}), must(o.Get(ids[0]))) {
+			if wait := e.PausedUntil.Sub(begin); e.State != StateIntended || e.LastError != "" || wait < time.Minute || wait > 2*time.Minute {
+				t.Errorf("meanwhile %s, %q, paused for %s", e.State, e.LastError, wait)
+			}
+		}
+		if _, err := o.Wait(t.Context(), ids...); err != nil {
 			t.Fatal(err)
 		}
 		if waited := time.Since(begin); waited < time.Minute {
 			t.Errorf("the other scope was sent after %s", waited)
+		}
+		if e, _ := o.Get(ids[0]); !e.PausedUntil.IsZero() {
+			t.Errorf("%s and still paused until %s", e.State, e.PausedUntil)
 		}
 	})
 }

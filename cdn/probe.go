@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ebbgate/ebbgate/cdn/internal/oneline"
 )
 
 // Want is what a Verifier looks for: content of Epoch or later in Region or,
@@ -25,18 +27,22 @@ type Want struct {
 
 // Evidence is what one vantage point saw.
 type Evidence struct {
-	Vantage string    `json:"vantage"` // name of the vantage point
-	URL     string    `json:"url"`     // what was asked for
-	Seen    string    `json:"seen"`    // generation, age or error
-	Wanted  string    `json:"wanted"`  // generation
-	Fresh   bool      `json:"fresh"`   // Seen satisfies Wanted
-	At      time.Time `json:"at"`      // when the request was made
+	Vantage string    `json:"vantage"`          // name of the vantage point
+	URL     string    `json:"url"`              // what was asked for
+	Seen    string    `json:"seen"`             // generation, age or error; one line of at most 300 bytes
+	Wanted  string    `json:"wanted"`           // generation
+	Fresh   bool      `json:"fresh"`            // Seen satisfies Wanted
+	Unseen  bool      `json:"unseen,omitempty"` // no content came: what is served there is not known
+	At      time.Time `json:"at"`               // when the request was made
 }
 
 func (e Evidence) String() string {
 	verdict := "is stale"
-	if e.Fresh {
+	switch {
+	case e.Fresh:
 		verdict = "is fresh"
+	case e.Unseen:
+		verdict = "could not be looked at"
 	}
 	return fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
 }
@@ -128,13 +134,14 @@ func (p *Probe) Verify(ctx context.Context, want Want) ([]Evidence, error) {
 // maxProbeBody is read and thrown away; more is cut off.
 const maxProbeBody = 64 << 10
 
-func (p *Probe) look(ctx context.Context, v Vantage, want Want) Evidence {
-	e := Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now()}
+func (p *Probe) look(ctx context.Context, v Vantage, want Want) (e Evidence) {
+	e = Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now()}
+	defer func() { e.Seen = oneline.Clip(e.Seen) }()
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL, nil)
 	if err != nil {
-		e.Seen = err.Error()
+		e.Seen, e.Unseen = err.Error(), true
 		return e
 	}
 	if v.Host != "" {
@@ -142,16 +149,16 @@ func (p *Probe) look(ctx context.Context, v Vantage, want Want) Evidence {
 	}
 	resp, err := p.transport(v).RoundTrip(req)
 	if err != nil {
-		e.Seen = "no answer: " + err.Error()
+		e.Seen, e.Unseen = "no answer: "+err.Error(), true
 		return e
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxProbeBody)
 	if resp.StatusCode >= 500 {
-		e.Seen = "status " + strconv.Itoa(resp.StatusCode)
+		e.Seen, e.Unseen = "status "+strconv.Itoa(resp.StatusCode), true
 		return e
 	}
-	e.Seen, e.Fresh = judge(resp.Header, p.header, want, e.At)
+	e.Seen, e.Fresh = judge(resp.StatusCode, resp.Header, p.header, want, e.At)
 	return e
 }
 
@@ -173,8 +180,9 @@ func (p *Probe) transport(v Vantage) http.RoundTripper {
 // judge reads, in this order: the generation; the age, which must be shorter
 // than the time since the purge (one second more is allowed for the fraction
 // that Age leaves out); Cache-Status (RFC 9211) that says every cache forwarded
-// the request. Without any of these nothing is proved.
-func judge(h http.Header, genHeader string, want Want, asked time.Time) (seen string, fresh bool) {
+// the request. Without any of these nothing is proved. The generation counts in any answer;
+// the others only in one that worked, because a cache makes errors of its own.
+func judge(status int, h http.Header, genHeader string, want Want, asked time.Time) (seen string, fresh bool) {
 	if gen := h.Get(genHeader); gen != "" {
 		region, epoch, err := ParseGen(gen)
 		switch {
@@ -185,6 +193,9 @@ func judge(h http.Header, genHeader string, want Want, asked time.Time) (seen st
 		}
 		return gen, epoch >= want.Epoch
 	}
+	if status/100 != 2 {
+		return fmt.Sprintf("status %d without %s", status, genHeader), false
+	}
 	if text := h.Get("Age"); text != "" {
 		age, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
@@ -193,18 +204,49 @@ func judge(h http.Header, genHeader string, want Want, asked time.Time) (seen st
 		limit := asked.Sub(want.PurgedAt)
 		return "age " + text, !want.PurgedAt.IsZero() && time.Duration(age+1)*time.Second <= limit
 	}
-	if status := strings.Join(h.Values("Cache-Status"), ","); status != "" {
-		for member := range strings.SplitSeq(status, ",") {
-			if !slices.ContainsFunc(strings.Split(member, ";"), func(param string) bool {
-				name, _, _ := strings.Cut(strings.TrimSpace(param), "=")
-				return name == "fwd"
-			}) {
-				return fmt.Sprintf("Cache-Status %.200q", status), false
-			}
-		}
-		return fmt.Sprintf("Cache-Status %.200q", status), true
+	if path := strings.Join(h.Values("Cache-Status"), ","); path != "" {
+		return fmt.Sprintf("Cache-Status %.200q", path), forwarded(path)
 	}
 	return "neither " + genHeader + ", Age nor Cache-Status", false
+}
+
+// forwarded reports whether every cache of a Cache-Status says that it asked the next one,
+// and none that it answered. It is a list of items with parameters (RFC 9651); what is not
+// proves nothing.
+func forwarded(path string) bool {
+	members, ok := split(path, ',')
+	for _, member := range members {
+		params, well := split(member, ';')
+		fwd := false
+		for _, param := range params[1:] {
+			name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+			switch {
+			case name == "hit" && value != "?0":
+				return false
+			case name == "fwd":
+				fwd = value != ""
+			}
+		}
+		ok = ok && well && fwd
+	}
+	return ok
+}
+
+// split cuts a structured field where a separator stands outside of strings. It fails when a
+// string has no end.
+func split(text string, separator byte) (parts []string, ok bool) {
+	quoted, from := false, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++ // what is escaped ends nothing
+		case !quoted && c == separator:
+			parts, from = append(parts, text[from:i]), i+1
+		}
+	}
+	return append(parts, text[from:]), !quoted
 }
 
 // ParseGen splits <name>-<epoch>, as in eu-west-17 or waf.eu-west-17.

@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -18,29 +19,41 @@ func TestJudge(t *testing.T) {
 	want := Want{Region: "eu-west", Epoch: 17, PurgedAt: now.Add(-10 * time.Second)}
 	for _, test := range []struct {
 		name   string
+		status int // 0: 200
 		header http.Header
 		fresh  bool
 		seen   string
 	}{
-		{"wanted generation", http.Header{"X-Ebbgate-Gen": {"eu-west-17"}, "Age": {"9999"}}, true, "eu-west-17"},
-		{"later generation", http.Header{"X-Ebbgate-Gen": {"eu-west-100"}}, true, "eu-west-100"},
-		{"older generation", http.Header{"X-Ebbgate-Gen": {"eu-west-9"}, "Age": {"0"}}, false, "eu-west-9"},
-		{"another region", http.Header{"X-Ebbgate-Gen": {"us-east-99"}}, false, "of another region"},
-		{"no generation", http.Header{"X-Ebbgate-Gen": {"17"}}, false, "bad generation"},
-		{"young", http.Header{"Age": {"9"}}, true, "age 9"},
-		{"as old as the purge", http.Header{"Age": {"10"}}, false, "age 10"},
-		{"old", http.Header{"Age": {"3600"}}, false, "age 3600"},
-		{"negative age", http.Header{"Age": {"-1"}}, false, "bad Age"},
-		{"forwarded", http.Header{"Cache-Status": {"edge; fwd=miss; stored", "shield; fwd=uri-miss"}}, true, "Cache-Status"},
-		{"hit behind a miss", http.Header{"Cache-Status": {"shield; hit; ttl=30, edge; fwd=miss"}}, false, "Cache-Status"},
-		{"nothing", http.Header{}, false, "neither"},
+		{"wanted generation", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-17"}, "Age": {"9999"}}, true, "eu-west-17"},
+		{"later generation", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-100"}}, true, "eu-west-100"},
+		{"older generation", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-9"}, "Age": {"0"}}, false, "eu-west-9"},
+		{"another region", 0, http.Header{"X-Ebbgate-Gen": {"us-east-99"}}, false, "of another region"},
+		{"no generation", 0, http.Header{"X-Ebbgate-Gen": {"17"}}, false, "bad generation"},
+		{"young", 0, http.Header{"Age": {"9"}}, true, "age 9"},
+		{"as old as the purge", 0, http.Header{"Age": {"10"}}, false, "age 10"},
+		{"old", 0, http.Header{"Age": {"3600"}}, false, "age 3600"},
+		{"negative age", 0, http.Header{"Age": {"-1"}}, false, "bad Age"},
+		{"forwarded", 0, http.Header{"Cache-Status": {"edge; fwd=miss; stored", "shield; fwd=uri-miss"}}, true, "Cache-Status"},
+		{"hit behind a miss", 0, http.Header{"Cache-Status": {"shield; hit; ttl=30, edge; fwd=miss"}}, false, "Cache-Status"},
+		{"hit that tells more", 0, http.Header{"Cache-Status": {`Varnish; hit; detail="a;fwd=miss"`}}, false, "Cache-Status"},
+		{"hit that tells more, with a comma", 0, http.Header{"Cache-Status": {`Varnish; hit; detail="a, b;fwd=miss"`}}, false, "Cache-Status"},
+		{"hit that tells more, with a quote", 0, http.Header{"Cache-Status": {`Varnish; hit; detail="a\"; fwd=miss"`}}, false, "Cache-Status"},
+		{"hit and forwarded", 0, http.Header{"Cache-Status": {"edge; hit; fwd=miss"}}, false, "Cache-Status"},
+		{"forwarded, telling more", 0, http.Header{"Cache-Status": {`"edge, one"; fwd=miss; detail="a;hit, \\"`, "shield;hit=?0;fwd=uri-miss"}}, true, "Cache-Status"},
+		{"string without end", 0, http.Header{"Cache-Status": {`edge; fwd=miss; detail="a`}}, false, "Cache-Status"},
+		{"name of a cache", 0, http.Header{"Cache-Status": {"fwd=miss"}}, false, "Cache-Status"},
+		{"refused, of the generation", 403, http.Header{"X-Ebbgate-Gen": {"eu-west-17"}}, true, "eu-west-17"},
+		{"refused by the cache", 403, http.Header{"Age": {"0"}}, false, "status 403 without X-Ebbgate-Gen"},
+		{"missing at the cache", 404, http.Header{"Cache-Status": {"edge; fwd=miss"}}, false, "status 404"},
+		{"redirected by the cache", 301, http.Header{"Age": {"0"}}, false, "status 301"},
+		{"nothing", 0, http.Header{}, false, "neither"},
 	} {
-		seen, fresh := judge(test.header, "X-Ebbgate-Gen", want, now)
+		seen, fresh := judge(cmp.Or(test.status, 200), test.header, "X-Ebbgate-Gen", want, now)
 		if fresh != test.fresh || !strings.Contains(seen, test.seen) {
 			t.Errorf("%s: %q fresh %v", test.name, seen, fresh)
 		}
 	}
-	if _, fresh := judge(http.Header{"Age": {"0"}}, "X-Ebbgate-Gen", Want{Region: "eu-west"}, now); fresh {
+	if _, fresh := judge(200, http.Header{"Age": {"0"}}, "X-Ebbgate-Gen", Want{Region: "eu-west"}, now); fresh {
 		t.Error("an age without the time of the purge proves something")
 	}
 }
@@ -109,6 +122,55 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// What a cache says is kept with the purge: it is one line, and not a long one.
+func TestEvidenceIsBounded(t *testing.T) {
+	for name, gen := range map[string]string{
+		"foreign": strings.Repeat("a", 200_000) + "-17",
+		"zeros":   "eu-west-" + strings.Repeat("0", 200_000) + "17",
+	} {
+		edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Ebbgate-Gen", gen) }))
+		defer edge.Close()
+		p, err := NewProbe(ProbeConfig{Vantages: []Vantage{{Name: "near", URL: edge.URL}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		evidence, err := p.Verify(t.Context(), Want{Region: "eu-west", Epoch: 17})
+		if err != nil || len(evidence[0].Seen) > 310 || !strings.HasPrefix(evidence[0].Seen, gen[:20]) {
+			t.Errorf("%s: %d bytes, %v", name, len(evidence[0].Seen), err)
+		}
+	}
+	raw := listen(t, "HTTP/1.1 200 OK\r\nb\u202e\u0085ad\r\n\r\n")
+	p, err := NewProbe(ProbeConfig{Vantages: []Vantage{{Name: "near", URL: raw}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	evidence, err := p.Verify(t.Context(), Want{Region: "eu-west", Epoch: 17})
+	if err != nil || strings.ContainsAny(evidence[0].Seen, "\u202e\u0085\n") || !strings.Contains(evidence[0].Seen, "no answer") {
+		t.Errorf("%q, %v", evidence[0].Seen, err)
+	}
+}
+
+// listen answers every connection with the same bytes.
+func listen(t *testing.T, answer string) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = conn.Write([]byte(answer))
+			conn.Close()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
 func TestProbeConfig(t *testing.T) {
 	good := Vantage{Name: "lab", URL: "https://www.example.com/"}
 	for name, c := range map[string]ProbeConfig{
@@ -131,7 +193,7 @@ func FuzzJudge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, gen, age, status string) {
 		h := http.Header{"X-Ebbgate-Gen": {gen}, "Age": {age}, "Cache-Status": {status}}
 		now := time.Unix(1e9, 0)
-		_, fresh := judge(h, "X-Ebbgate-Gen", Want{Region: "eu-west", Epoch: 17, PurgedAt: now.Add(-time.Minute)}, now)
+		_, fresh := judge(200, h, "X-Ebbgate-Gen", Want{Region: "eu-west", Epoch: 17, PurgedAt: now.Add(-time.Minute)}, now)
 		if fresh && gen != "" && !strings.HasPrefix(gen, "eu-west-") {
 			t.Errorf("generation %q is fresh", gen)
 		}

@@ -25,7 +25,8 @@ import (
 //     intention resent is one purge, and never taken for another one.
 //   - Quotas are respected by waiting inside Purge, bounded by ctx: two
 //     callers that share a Purger share its token bucket.
-//   - No token appears in an error, a log line or a URL.
+//   - No token appears in an error, a receipt, a log line or a URL, and no character
+//     in a receipt that is not printable.
 //   - All methods may be called concurrently.
 //
 // Package cdntest has the suite that checks this.
@@ -63,8 +64,8 @@ const maxFence = 127
 
 // ValidateFence checks what a fence is about. Only what passes may be sent.
 func ValidateFence(scope, region string, epoch uint64) error {
-	if err := validScope(scope); err != nil {
-		return err
+	if err := ValidateScope(scope); err != nil {
+		return fmt.Errorf("scope %w", err)
 	}
 	if _, _, err := ParseGen(fmt.Sprintf("%s-%d", region, epoch)); err != nil || len(region) > maxFence || strings.Trim(region, "-.") != region {
 		return fmt.Errorf("region %.80q must be 1 to %d of [a-z0-9.-], no - or . at either end", region, maxFence)
@@ -148,8 +149,8 @@ func (c Capabilities) Check(s Selector, soft bool) error {
 
 // Validate checks a request. Only a request that passes may be sent.
 func (c Capabilities) Validate(r Request) error {
-	if err := validScope(r.Scope); err != nil {
-		return err
+	if err := ValidateScope(r.Scope); err != nil {
+		return fmt.Errorf("request.scope %w", err)
 	}
 	if len(r.Selectors) == 0 {
 		return fmt.Errorf("request.selectors is empty")
@@ -175,14 +176,16 @@ func (c Capabilities) Validate(r Request) error {
 	return nil
 }
 
-// validScope keeps a scope from changing the path of an API call: the
-// Cloudflare library puts it there unescaped.
-func validScope(scope string) error {
-	bad := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	}
-	if scope == "" || len(scope) > 64 || strings.ContainsFunc(scope, bad) {
-		return fmt.Errorf("request.scope %.80q must be 1 to 64 letters, digits, - or _", scope)
+// foreign reports whether a name must not have r.
+func foreign(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+}
+
+// ValidateScope keeps a scope from changing the path of an API call: the
+// Cloudflare library puts it there unescaped. The error begins with the scope, quoted.
+func ValidateScope(scope string) error {
+	if scope == "" || len(scope) > 64 || strings.ContainsFunc(scope, foreign) {
+		return fmt.Errorf("%.80q must be 1 to 64 letters, digits, - or _", scope)
 	}
 	return nil
 }

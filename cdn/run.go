@@ -245,11 +245,15 @@ func (o *Outbox) attempt(ctx context.Context, batch []Entry) error {
 func raise(ctx context.Context, p Purger, item Item) (Receipt, error) {
 	fencer, can := p.(Fencer)
 	if !can { // the configuration has changed since
-		return skipped(item), nil
+		return skipped(item, "the provider has no fence"), nil
 	}
 	err := fencer.Fence(ctx, item.Scope, item.Selector.Value, item.Epoch)
 	if errors.Is(err, ErrNoFence) {
-		return skipped(item), nil
+		why := ErrNoFence.Error()
+		if e, ok := errors.AsType[*Error](err); ok && e.Message != "" {
+			why = e.Message
+		}
+		return skipped(item, why), nil
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -257,8 +261,8 @@ func raise(ctx context.Context, p Purger, item Item) (Receipt, error) {
 	return Receipt{IDs: map[Selector]string{item.Selector: ""}, AcceptedAt: time.Now()}, nil
 }
 
-func skipped(item Item) Receipt {
-	return Receipt{IDs: map[Selector]string{item.Selector: ""}, skipped: ErrNoFence.Error()}
+func skipped(item Item, why string) Receipt {
+	return Receipt{IDs: map[Selector]string{item.Selector: ""}, skipped: why}
 }
 
 // intention is the same whenever the same entries travel together, after a crash

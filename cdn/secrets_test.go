@@ -38,6 +38,46 @@ func TestTokensAppearNowhere(t *testing.T) {
 	}
 }
 
+// What a provider calls a purge is kept and shown: a token in there is as much of a leak as
+// one in an error, and so is what steers a terminal.
+func TestPurgeIDsHoldNoSecret(t *testing.T) {
+	each(t, accept("id-"+canary+"\u202e\u0085"), func(t *testing.T, p cdn.Purger, s *server) {
+		for _, r := range []cdn.Request{one(cdn.Key, "rules"), one(cdn.URL, "https://www.example.com/a"), one(cdn.All, "")} {
+			receipt, err := p.Purge(t.Context(), r)
+			if err != nil {
+				t.Fatalf("%v: %v", r.Selectors, err)
+			}
+			id := receipt.IDs[r.Selectors[0]]
+			if leaks(fmt.Sprintf("%+v", receipt)) || strings.ContainsAny(id, "\u202e\u0085") {
+				t.Errorf("%v: the receipt has a token or a control character: %q", r.Selectors, id)
+			}
+			if asks := strings.Contains("fastly cloudflare cloudfront", p.Name()); asks && !strings.HasPrefix(id, "id-") {
+				t.Errorf("%v: id %q, nothing was tried", r.Selectors, id)
+			}
+		}
+		spill(t, p, s)
+	})
+}
+
+// accept answers every provider's purge with an id.
+func accept(id string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/invalidation"):
+			w.Header().Set("Content-Type", "text/xml")
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprintf(w, "<Invalidation><Id>%s%s</Id></Invalidation>", id, session)
+		case strings.HasSuffix(r.URL.Path, "/purge_cache"):
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"success":true,"result":{"id":"%s"}}`, id)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Ebbgate-Accepted", "1")
+			fmt.Fprintf(w, `{"status":"ok","id":"%s","rules":"%s"}`, id, id)
+		}
+	}
+}
+
 // spill purges, fences and sends through an outbox.
 func spill(t *testing.T, p cdn.Purger, s *server) {
 	for _, r := range []cdn.Request{one(cdn.Key, "rules"), one(cdn.URL, "https://www.example.com/a"), one(cdn.All, "")} {

@@ -2,16 +2,19 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
 	"go.etcd.io/bbolt"
 )
 
-// load reads every record; one that cannot be read is an error, because
-// skipping it would lose a purge.
-func (o *Outbox) load() error {
+// load reads every record. One that is damaged stays in the database, and its purge is lost
+// unless it is submitted again, which nobody but a person may know: the log has to be loud.
+// One of another version is an error, since all may be, and all purges lost.
+func (o *Outbox) load(log *slog.Logger) error {
 	err := o.db.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(o.bucket)
 		if err != nil {
@@ -19,6 +22,10 @@ func (o *Outbox) load() error {
 		}
 		return b.ForEach(func(k, v []byte) error {
 			e, err := decodeEntry(ID(k), v)
+			if errors.Is(err, errRecord) {
+				log.Error("a record of the purge outbox is damaged and passed over: what it was to purge may be stale, purge it by hand", "error", err)
+				return nil
+			}
 			if err != nil {
 				return err
 			}

@@ -20,9 +20,11 @@ type BarrierView struct {
 	Optional bool        `json:"optional,omitempty"` // nobody waits for it
 	Epoch    wire.Epoch  `json:"epoch"`
 
-	Fence  cdn.State `json:"fence,omitempty"` // "accepted": it stands, or the scope has none
+	Fence  cdn.State `json:"fence,omitempty"` // "accepted": it stands, unless NoFence says otherwise
 	First  cdn.State `json:"first,omitempty"` // of the purge
 	Second cdn.State `json:"second,omitempty"`
+
+	NoFence string `json:"no_fence,omitempty"` // why the target has none to raise
 
 	Selectors int            `json:"selectors"`            // of the purge
 	Repeats   int            `json:"repeats,omitempty"`    // further purges because a vantage point saw stale content
@@ -70,7 +72,7 @@ func (v *BarrierView) take(e cdn.Entry, round int) {
 	state := &v.First
 	switch {
 	case e.Item.Selector.Kind == cdn.Fence:
-		state = &v.Fence
+		state, v.NoFence = &v.Fence, e.Skipped
 	case n%2 == 1:
 		state = &v.Second
 	case n == 0:

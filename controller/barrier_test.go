@@ -124,11 +124,11 @@ func TestBarrierOrder(t *testing.T) {
 	must(t, err)
 	var told []string
 	for _, b := range v.Barriers {
-		told = append(told, fmt.Sprintf("%d %s/%s fence %q purge %q again %q of %d", b.Tier, b.Provider, b.Scope, b.Fence, b.First, b.Second, b.Selectors))
+		told = append(told, fmt.Sprintf("%d %s/%s fence %q%s purge %q again %q of %d", b.Tier, b.Provider, b.Scope, b.Fence, b.NoFence, b.First, b.Second, b.Selectors))
 	}
 	if diff := cmp.Diff([]string{
 		`0 shield/s fence "accepted" purge "verified" again "verified" of 1`,
-		`1 near/bare fence "accepted" purge "verified" again "verified" of 1`,
+		`1 near/bare fence "accepted"no fence is configured purge "verified" again "verified" of 1`,
 		`1 near/s fence "accepted" purge "verified" again "verified" of 1`,
 		`1 gone/s fence "" purge "intended" again "intended" of 1`,
 		`2 far/s fence "" purge "verified" again "verified" of 1`,

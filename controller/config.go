@@ -104,6 +104,9 @@ func (cfg *Config) validate() error {
 			if t.Scope == "" {
 				return fmt.Errorf("controller: region %s: scope at cdn provider %s is blank", r, t.Provider)
 			}
+			if err := cdn.ValidateScope(t.Scope); err != nil {
+				return fmt.Errorf("controller: region %s: scope at cdn provider %s: %w", r, t.Provider, err)
+			}
 		}
 	}
 	some := wire.Keys(cfg.Regions)[:1] // which, does not matter to windows

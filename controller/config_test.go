@@ -13,9 +13,12 @@ import (
 func TestTargetsAreWhole(t *testing.T) {
 	f := newFleet(t, spec{regions: one()})
 	for want, target := range map[string]controller.CDNTarget{
-		`region ams: cdn provider "" is not configured`:      {Scope: scope(ams)},
-		"region ams: scope at cdn provider fastly is blank":  {Provider: "fastly"},
-		`region ams: cdn provider "other" is not configured`: {Provider: "other", Scope: scope(ams)},
+		`region ams: cdn provider "" is not configured`:     {Scope: scope(ams)},
+		"region ams: scope at cdn provider fastly is blank": {Provider: "fastly"},
+		// What the outbox would refuse is refused before a node has switched.
+		`region ams: scope at cdn provider fastly: "zone 2" must be`:        {Provider: "fastly", Scope: "zone 2"},
+		`region ams: scope at cdn provider fastly: "../../zone2 x" must be`: {Provider: "fastly", Scope: "../../zone2 x"},
+		`region ams: cdn provider "other" is not configured`:                {Provider: "other", Scope: scope(ams)},
 	} {
 		_, err := controller.New(controller.Config{
 			Dir: t.TempDir(), Bus: f.bus.Controller("main"), Trust: f.trust, Key: f.control, Purgers: []cdn.Purger{f.purger},

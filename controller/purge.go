@@ -30,7 +30,7 @@ func (c *Controller) newOutbox() (*cdn.Outbox, error) {
 	if len(purgers) == 0 {
 		purgers = []cdn.Purger{noPurger{}}
 	}
-	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers})
+	return cdn.NewOutbox(cdn.OutboxConfig{DB: c.db, Purgers: purgers, Log: c.log})
 }
 
 // selectors returns what has to be purged when a region that may have served any of the
@@ -220,11 +220,11 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 		}
-		if !errors.Is(err, cdn.ErrStale) {
+		if !errors.Is(err, cdn.ErrStale) && !errors.Is(err, cdn.ErrUnseen) {
 			return err
 		}
 		if attempt == purgeRepeats {
-			return fmt.Errorf("still stale after %d purges: %w", attempt+1, err)
+			return fmt.Errorf("not verified after %d purges: %w", attempt+1, err)
 		}
 		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purging again: %v", e.Region, err)})
 	}

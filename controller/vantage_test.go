@@ -30,7 +30,7 @@ func TestVantagePoints(t *testing.T) {
 		{"stale for ever", func(int) string { return "edge.ams-0" }, halt, "edge.ams-0, wanted edge.ams-1"},
 		{"another region", func(int) string { return "edge.fra-1" }, halt, "edge.fra-1 of another region"},
 		{"nothing to go by", func(int) string { return "" }, halt, "neither"},
-		{"does not answer", nil, halt, "no answer"},
+		{"does not answer", nil, halt, "could not be looked at: no answer"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -160,7 +160,8 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	}
 	ctx, answer := apihttp.WithAnswer(ctx)
 	err := p.send(ctx, r.Scope, p.body(r.Selectors))
-	id, failed := outcome(apihttp.Call{Provider: p.name, Scope: r.Scope, Secrets: []string{p.token}, Answer: answer}, err)
+	call := apihttp.Call{Provider: p.name, Scope: r.Scope, Secrets: []string{p.token}, Answer: answer}
+	id, failed := outcome(call, err)
 	if failed != nil {
 		return cdn.Receipt{}, failed
 	}
@@ -168,7 +169,7 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	for _, s := range r.Selectors {
 		ids[s] = id
 	}
-	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
+	return call.Receipt(ids), nil
 }
 
 // outcome takes the id from an answer.

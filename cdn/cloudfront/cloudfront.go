@@ -146,15 +146,15 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	if err == nil && (out.Invalidation == nil || aws.ToString(out.Invalidation.Id) == "") {
 		err = errors.New("the answer has no invalidation id")
 	}
+	call := apihttp.Call{Provider: p.name, Scope: r.Scope, Secrets: p.secrets, Answer: answer}
 	if err != nil {
-		call := apihttp.Call{Provider: p.name, Scope: r.Scope, Secrets: p.secrets, Answer: answer}
 		return cdn.Receipt{}, failure(call, err)
 	}
 	ids := map[cdn.Selector]string{}
 	for _, s := range r.Selectors {
 		ids[s] = *out.Invalidation.Id
 	}
-	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}, nil
+	return call.Receipt(ids), nil
 }
 
 // limiter is of one distribution, because that is whose quota it is.

@@ -147,9 +147,10 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 			ids[r.Selectors[0]] = api.ToValue(purge.PurgeID)
 		}
 	}
-	receipt := cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}
+	call := p.calling(r.Scope, answer)
+	receipt := call.Receipt(ids)
 	if err != nil {
-		return receipt, p.failure(r.Scope, answer, err)
+		return receipt, fastlyapi.Failure(call, err)
 	}
 	return receipt, nil
 }
@@ -216,5 +217,9 @@ func (p *Purger) send(req *http.Request, out any) error {
 }
 
 func (p *Purger) failure(scope string, answer *apihttp.Answer, err error) *cdn.Error {
-	return fastlyapi.Failure(apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}, err)
+	return fastlyapi.Failure(p.calling(scope, answer), err)
+}
+
+func (p *Purger) calling(scope string, answer *apihttp.Answer) apihttp.Call {
+	return apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
 }

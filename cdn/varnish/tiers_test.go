@@ -2,23 +2,46 @@ package varnish
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"testing"
 
 	"github.com/ebbgate/ebbgate/cdn"
 )
 
-// An edge before a shield takes its keys from Cache-Tag: the shield hands Surrogate-Key to
-// nobody. Both tiers then purge by the same keys.
+// Whatever stands in front of a shield files its answers under what the shield hands out:
+// Fastly under Surrogate-Key, Cloudflare under Cache-Tag. Both tiers then purge by the same keys.
 func TestEdgeBeforeShield(t *testing.T) {
+	for name, drop := range map[string]string{"own edge": "", "edge that sees Cache-Tag only": "Surrogate-Key"} {
+		t.Run(name, func(t *testing.T) { edgeBeforeShield(t, drop) })
+	}
+}
+
+func edgeBeforeShield(t *testing.T, drop string) {
 	o := newOrigin(t)
 	shield := varnishd(t, o.URL)
-	edge := varnishd(t, shield)
+	front := shield
+	if drop != "" {
+		front = without(t, shield, drop)
+	}
+	edge := varnishd(t, front)
 	const url = "http://www.example.com/a"
-	h := tagged("rules", "gen:waf.eu-west-16")
-	h.Set("Cache-Tag", "rules,gen:waf.eu-west-16")
+	h := http.Header{
+		"Surrogate-Key": {"rules", "gen:waf.eu-west-16"}, // the application's and the data plane's
+		"Cache-Tag":     {"rules,gen:waf.eu-west-16"},
+	}
 	fill(t, o, url, h, edge)
-	if resp := get(t, edge, url, true); resp.Header.Get("Surrogate-Key") != "" || resp.StatusCode != http.StatusOK {
-		t.Fatalf("the edge answers %d with Surrogate-Key %q", resp.StatusCode, resp.Header.Get("Surrogate-Key"))
+	for when, resp := range map[string]*http.Response{"stored": get(t, shield, url, true), "passed on": get(t, shield, url, false)} {
+		if got := resp.Header.Get("Surrogate-Key"); got != "rules gen:waf.eu-west-16" {
+			t.Errorf("%s: the shield answers %d with Surrogate-Key %q", when, resp.StatusCode, got)
+		}
+		if got := resp.Header.Get("Cache-Tag"); got != "rules,gen:waf.eu-west-16" {
+			t.Errorf("%s: the shield answers %d with Cache-Tag %q", when, resp.StatusCode, got)
+		}
+		if got := resp.Header.Get("xkey") + resp.Header.Get("Ebbgate-Host") + resp.Header.Get("Ebbgate-Url"); got != "" {
+			t.Errorf("%s: the shield hands out what is its own: %q", when, got)
+		}
 	}
 	p, err := New(Config{Token: canary, Groups: map[string][]string{"edge": {edge}, "shield": {shield}}})
 	if err != nil {
@@ -36,4 +59,20 @@ func TestEdgeBeforeShield(t *testing.T) {
 			t.Errorf("the purge by key has not reached the %s", tier.scope)
 		}
 	}
+}
+
+// without stands before base and takes one header off what it answers.
+func without(t *testing.T, base, name string) string {
+	t.Helper()
+	to, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host },
+		ModifyResponse: func(r *http.Response) error { r.Header.Del(name); return nil },
+	}
+	s := httptest.NewServer(proxy)
+	t.Cleanup(s.Close)
+	return s.URL
 }

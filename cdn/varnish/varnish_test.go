@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/cdn/cdntest"
+	"github.com/ebbgate/ebbgate/cdn/varnish/varnishtest"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 )
 
 func newPurger(t *testing.T, token string, instances ...string) *Purger {
@@ -192,7 +196,7 @@ func TestAccess(t *testing.T) {
 		t.Error("a wrong token purged something")
 	}
 	h := get(t, base, url, false).Header
-	for _, name := range []string{"Xkey", "Surrogate-Key", "Ebbgate-Host", "Ebbgate-Url"} {
+	for _, name := range []string{"Xkey", "Ebbgate-Host", "Ebbgate-Url"} {
 		if h.Get(name) != "" {
 			t.Errorf("%s is shown to clients", name)
 		}
@@ -201,6 +205,61 @@ func TestAccess(t *testing.T) {
 	defer o.mu.Unlock()
 	if o.foreign != 0 {
 		t.Errorf("%d purges reached the origin", o.foreign)
+	}
+}
+
+// Who may read varnishd's log learns from it no token that was not sent.
+func TestLogShowsNoToken(t *testing.T) {
+	varnishlog := servertest.Find(t, "varnishlog")
+	dir := filepath.Join(t.TempDir(), "varnishd")
+	base := varnishdIn(t, dir, newOrigin(t).URL)
+	for _, method := range []string{"PURGE", "FENCE"} {
+		knock(t, base, method, http.Header{"Ebbgate-Token": {"wrong"}})
+		knock(t, base, method, nil)
+	}
+	// A request is in the log some time after its answer has come.
+	end := time.Now().Add(10 * time.Second)
+	for {
+		log, err := exec.Command(varnishlog, "-n", dir, "-d", "-g", "raw").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, log)
+		}
+		if strings.Count(string(log), "RespStatus     c 401") == 4 {
+			if strings.Contains(string(log), canary) {
+				t.Errorf("the log has the token: %s", log)
+			}
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the four requests are not in the log: %s", log)
+		}
+	}
+}
+
+// A token file that is empty opens nothing.
+func TestEmptyTokenFile(t *testing.T) {
+	base := varnishtest.Start(t, varnishtest.Config{VCL: "backend default none;\n"})
+	knock(t, base, "PURGE", nil)
+	knock(t, base, "PURGE", http.Header{"Ebbgate-Token": {""}})
+}
+
+// knock wants to be sent away for its token.
+func knock(t *testing.T, base, method string, h http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h != nil {
+		req.Header = h
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("%s with %v: %s", method, h, resp.Status)
 	}
 }
 

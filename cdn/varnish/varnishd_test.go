@@ -77,8 +77,14 @@ func (o *origin) hold(at string) (release func()) {
 // varnishd starts the real daemon with the shipped VCL on a free port.
 func varnishd(t *testing.T, backend string) (base string) {
 	t.Helper()
+	return varnishdIn(t, "", backend)
+}
+
+// varnishdIn is varnishd with its files in dir.
+func varnishdIn(t *testing.T, dir, backend string) (base string) {
+	t.Helper()
 	host, port, _ := net.SplitHostPort(strings.TrimPrefix(backend, "http://"))
-	return varnishtest.Start(t, varnishtest.Config{Token: canary, VCL: fmt.Sprintf(`
+	return varnishtest.Start(t, varnishtest.Config{Token: canary, Dir: dir, VCL: fmt.Sprintf(`
 backend default { .host = "%s"; .port = "%s"; }
 sub vcl_miss { if (req.http.Cache-Control == "only-if-cached") { return (synth(504)); } }
 `, host, port)})

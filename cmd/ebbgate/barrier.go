@@ -41,7 +41,10 @@ func barrierText(b controller.BarrierView) string {
 		what string
 		s    cdn.State
 	}{{"fence", b.Fence}, {"purge", b.First}, {"again", b.Second}} {
-		if p.s != "" {
+		switch {
+		case p.what == "fence" && b.NoFence != "":
+			parts = append(parts, "no fence ("+b.NoFence+")")
+		case p.s != "":
 			parts = append(parts, p.what+" "+string(p.s))
 		}
 	}

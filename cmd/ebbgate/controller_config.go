@@ -202,6 +202,9 @@ func (cfg *controllerConfig) validateRegions() error {
 			if t.Scope == "" {
 				return wrong(fmt.Sprintf("%s.cdn[%d].scope", field, i), "is blank")
 			}
+			if err := cdn.ValidateScope(t.Scope); err != nil {
+				return within(fmt.Sprintf("%s.cdn[%d].scope", field, i), err)
+			}
 		}
 	}
 	for _, r := range wire.Keys(cfg.Gossip.Seeds) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -102,10 +103,11 @@ func block(n *yaml.Node) {
 	}
 }
 
-// plain keeps text that came over the network from moving the cursor of a terminal.
+// plain keeps text that came over the network from moving the cursor of a terminal, and from
+// turning the direction of a line.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -56,12 +57,20 @@ func planList(v controller.PlanView) list[controller.PlanRegion] {
 			{head: "TO", cell: func(controller.PlanRegion) string { return string(v.Version) }},
 			{head: "FILES", cell: func(r controller.PlanRegion) string { return fmt.Sprint(len(r.Files)) }},
 			{head: "PURGE", cell: func(r controller.PlanRegion) string { return fmt.Sprint(len(r.Purge)) }},
-			{head: "PURGE TIME", cell: func(r controller.PlanRegion) string { return r.PurgeFor.String() }},
+			{head: "PURGE TIME", cell: func(r controller.PlanRegion) string { return whole(r.PurgeFor.Std()).String() }},
 			{head: "STRATEGY", cell: func(r controller.PlanRegion) string { return orDash(string(r.Strategy)) }},
 			{head: "STEPS", cell: func(r controller.PlanRegion) string { return orDash(steps(r, v.Plan)) }},
 			{head: "WARNINGS", cell: func(r controller.PlanRegion) string { return orDash(strings.Join(r.Warnings, "; ")) }},
 		},
 	}
+}
+
+// whole rounds what is predicted to seconds; below one it stays as it is.
+func whole(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d
+	}
+	return d.Round(time.Second)
 }
 
 // steps says how a region widens.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,17 @@ import (
 	"github.com/ebbgate/ebbgate/agent"
 	"github.com/ebbgate/ebbgate/cmd/ebbgate/provider"
 )
+
+// Every field of a target is in the help: it is the only place where a user looks for it.
+func TestHelpNamesEveryField(t *testing.T) {
+	help := newProviderAgentCommand(&cli{}).Long
+	words := strings.FieldsFunc(help, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r == '_') })
+	for field := range reflect.TypeFor[provider.Target]().Fields() {
+		if name := field.Tag.Get("yaml"); !slices.Contains(words, name) {
+			t.Errorf("provider-agent --help says nothing of %s", name)
+		}
+	}
+}
 
 // Whoever waits too long for an agent, or breaks the wait off, is told so by the exit code.
 func TestAskTimeout(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -47,14 +48,20 @@ var purgeList = list[controller.PurgeView]{
 		{head: "ROUND", cell: func(p controller.PurgeView) string { return fmt.Sprint(p.Item.Round) }},
 		{head: "PROVIDER", cell: func(p controller.PurgeView) string { return p.Item.Provider + "/" + p.Item.Scope }},
 		{head: "SELECTOR", cell: func(p controller.PurgeView) string { return p.Item.Selector.String() }},
-		{head: "STATE", cell: func(p controller.PurgeView) string { return string(p.State) }},
+		{head: "STATE", cell: func(p controller.PurgeView) string {
+			if p.Skipped != "" {
+				return "no fence"
+			}
+			return string(p.State)
+		}},
 		{head: "SENT", cell: func(p controller.PurgeView) string { return when(p.SentAt) }},
 		{head: "VERIFIED", cell: func(p controller.PurgeView) string { return when(p.VerifiedAt) }},
 		{head: "WHY", cell: func(p controller.PurgeView) string {
-			if p.Reason != "" {
-				return p.Reason
+			why := cmp.Or(p.Reason, p.Skipped, p.LastError)
+			if why == "" && !p.PausedUntil.IsZero() {
+				why = "waits until " + when(p.PausedUntil) + " (the account is rate limited)"
 			}
-			return orDash(p.LastError)
+			return orDash(why)
 		}},
 		{head: "ATTEMPTS", wide: true, cell: func(p controller.PurgeView) string { return fmt.Sprint(p.Attempts) }},
 		{head: "PURGE ID", wide: true, cell: func(p controller.PurgeView) string { return orDash(p.PurgeID) }},

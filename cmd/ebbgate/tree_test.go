@@ -42,6 +42,7 @@ var barriers = map[string][]controller.BarrierView{ // scene → targets
 	"purging": {
 		{Region: "eu-west", Provider: "shield", Scope: "eu", Epoch: 2, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateIntended, Sent: apitest.Start.Add(3100 * time.Millisecond)},
 		{Region: "eu-west", Provider: "varnish", Scope: "eu-west", Tier: 1, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateSent, Repeats: 2, LastError: "vantage eu-west-probe saw generation edge-proxy.eu-west-1, want at least edge-proxy.eu-west-2"},
+		{Region: "eu-west", Provider: "fastly", Scope: "SU1", Tier: 1, Fence: cdn.StateAccepted, NoFence: "scope SU1 has no dictionary in the configuration", First: cdn.StateAccepted},
 		{Region: "eu-west", Provider: "cloudflare", Scope: "0123456789abcdef0123456789abcdef", Tier: 1, First: cdn.StateIntended, LastError: "answered 429: rate limited\nretry after 30s"},
 		{Region: "eu-west", Provider: "partner", Scope: "cache", Tier: 1, Optional: true},
 		{Region: "us-east", Provider: "varnish", Scope: "us-east", Tier: 1, First: cdn.StateVerified, Second: cdn.StateVerified},
@@ -134,19 +135,20 @@ func run1(cmd tea.Cmd) tea.Msg {
 	return cmd()
 }
 
-// What came over the network cannot move the cursor or change the colours of a terminal.
+// What came over the network cannot move the cursor of a terminal, change its colours or turn
+// the direction of a line.
 func TestPlain(t *testing.T) {
 	v := apitest.Film(rollout.StatusReverted)[4]
 	g := v.Summary.Rollout.Waves[0].Regions[0]
-	g.Agents[1].Error = "bad\x1b[2J\nthing\u009b1m"
+	g.Agents[1].Error = "bad\x1b[2J\nthing\u009b1m\u202eé→\u2066\u2028z"
 	g.Hold = &rollout.Hold{Kind: rollout.HoldSilent, Reason: "silent\x1b]0;x\x07", Overdue: true}
 	g.Purge = &rollout.PurgeRecord{Failed: "no\rway"}
 	v.Summary.Rollout.Waves[0].Regions[0] = g
 	text := tree{width: 200}.render(v.Summary)
-	if strings.ContainsAny(text, "\x1b\r\x07\u009b") {
+	if strings.ContainsAny(text, "\x1b\r\x07\u009b\u202e\u2066\u2028") {
 		t.Errorf("control characters got through: %q", text)
 	}
-	for _, want := range []string{"bad [2J thing 1m", "an operator has to decide): silent ]0;x", "purge failed: no way"} {
+	for _, want := range []string{"bad [2J thing 1m é→ z", "an operator has to decide): silent ]0;x", "purge failed: no way"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in:\n%s", want, text)
 		}

@@ -69,12 +69,23 @@ func planSchema(t *testing.T) object {
 		name, property, _ := strings.Cut(field, ".")
 		maps.Copy(of(name)["properties"].(object)[property].(object), more)
 	}
+	purge := of("Plan")["properties"].(object)["on_purge_failure"].(object)
+	purge["description"] = onlyWords(purge["description"].(string), HoldOnly, RevertWave)
 	defaults(t, of("Plan"), basePlan())
 	defaults(t, of("Gate"), baseGate())
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Ebbgate rollout plan"
 	root["$defs"] = g.Schemas
 	return root
+}
+
+// onlyWords leaves out of a description the words of the type that the field does not take.
+func onlyWords(description string, taken ...OnFailure) string {
+	lines := strings.Split(description, "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(line string) bool {
+		word, _, _ := strings.Cut(line, ":")
+		return slices.Contains([]OnFailure{RevertStep, RevertWave, RevertAll, HoldOnly}, OnFailure(word)) && !slices.Contains(taken, OnFailure(word))
+	}), "\n")
 }
 
 // defaults notes what a field that is left out counts as.

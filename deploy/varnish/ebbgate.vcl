@@ -27,8 +27,9 @@ sub vcl_recv {
         if (client.ip !~ ebbgate_purgers) {
             return (synth(403, "Not in the ACL"));
         }
-        set req.http.Ebbgate-Expected = regsub(std.fileread("/etc/varnish/ebbgate.token"), "\s+$", "");
-        if (req.http.Ebbgate-Expected == "" || req.http.Ebbgate-Token != req.http.Ebbgate-Expected) {
+        # The token is compared where it is read: varnishlog shows what is put into a header.
+        if (req.http.Ebbgate-Token !~ "." ||
+            req.http.Ebbgate-Token != regsub(std.fileread("/etc/varnish/ebbgate.token"), "\s+$", "")) {
             return (synth(401, "Wrong token"));
         }
 
@@ -89,7 +90,7 @@ sub vcl_backend_response {
         std.collect(beresp.http.Surrogate-Key, " ");
         set beresp.http.xkey = beresp.http.Surrogate-Key;
     } else if (beresp.http.Cache-Tag) {
-        # An edge before a shield: the shield keeps Surrogate-Key to itself.
+        # From a shield of another make, which may keep Surrogate-Key to itself.
         std.collect(beresp.http.Cache-Tag, ",");
         set beresp.http.xkey = beresp.http.Cache-Tag;
     }
@@ -111,8 +112,9 @@ sub vcl_backend_response {
 }
 
 sub vcl_deliver {
+    # Surrogate-Key and Cache-Tag stay: the cache in front files answers under them.
+    # Fastly and Cloudflare take their own header off before it reaches a browser.
     unset resp.http.xkey;
-    unset resp.http.Surrogate-Key;
     unset resp.http.Ebbgate-Host;
     unset resp.http.Ebbgate-Url;
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/cdn/internal/oneline"
 )
 
 // maxRetryAfter caps what a provider may ask for: a bad header must not hold a
@@ -66,6 +67,15 @@ func (c Call) Failure(err error, said Said) *cdn.Error {
 	return e
 }
 
+// Receipt is of the selectors in ids, accepted now. The ids are the provider's words, and
+// kept: they are redacted like those of a failure.
+func (c Call) Receipt(ids map[cdn.Selector]string) cdn.Receipt {
+	for selector, id := range ids {
+		ids[selector] = Redact(id, c.Secrets...)
+	}
+	return cdn.Receipt{IDs: ids, AcceptedAt: time.Now()}
+}
+
 func classify(answer *Answer, err error) cdn.Class {
 	switch status := answer.Status; {
 	case status == 0:
@@ -111,7 +121,7 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return min(max(wait, 0), maxRetryAfter)
 }
 
-// Redact makes text from outside fit for a log line: one line, printable,
+// Redact makes text from outside fit for a log line or a record: one line, printable,
 // bounded, without the secrets.
 func Redact(text string, secrets ...string) string {
 	for _, secret := range secrets {
@@ -119,17 +129,7 @@ func Redact(text string, secrets ...string) string {
 			text = strings.ReplaceAll(text, secret, "[redacted]")
 		}
 	}
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	const limit = 300
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
-	}
-	return strings.TrimSpace(text)
+	return oneline.Clip(text)
 }
 
 // ValidToken reports a token that cannot be sent in a header.

@@ -20,6 +20,7 @@ type Config struct {
 	Address string // host:port to listen on; default: a free port on loopback
 	Token   string // what a purge has to present; required
 	Memory  string // of the cache; default 16m
+	Dir     string // of varnishd's own files, for varnishlog -n; default one that ends with the test
 	VCL     string // what follows the shipped VCL: backends, and subroutines of one's own; required
 }
 
@@ -39,8 +40,11 @@ func Start(t testing.TB, c Config) string {
 	}
 	dir := t.TempDir()
 	main := write(t, dir, c)
+	if c.Dir == "" {
+		c.Dir = filepath.Join(dir, "work")
+	}
 	var log bytes.Buffer
-	cmd := exec.Command(binary, "-F", "-j", "none", "-n", filepath.Join(dir, "work"), "-a", c.Address,
+	cmd := exec.Command(binary, "-F", "-j", "none", "-n", c.Dir, "-a", c.Address,
 		"-T", "none", "-f", main, "-s", "malloc,"+c.Memory, "-p", "ban_lurker_sleep=0.01",
 		"-p", "thread_pool_min=5", "-p", "thread_pools=1")
 	cmd.Stdout, cmd.Stderr = &log, &log
