@@ -188,5 +188,8 @@ func (c *Controller) Events(ctx context.Context, after uint64) (<-chan Event, er
 
 // Audit returns up to 1000 entries of the audit log after one.
 func (c *Controller) Audit(_ context.Context, after uint64) ([]AuditEntry, error) {
+	if err := c.leads(); err != nil {
+		return nil, err
+	}
 	return readAudit(c.db, after)
 }

@@ -64,6 +64,38 @@ func TestStandbyCutOff(t *testing.T) {
 	})
 }
 
+// A standby knows nothing of the fleet that counts: it says who leads, and not that there
+// is nothing.
+func TestStandbySendsAway(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1")})
+	f.drive()
+	d := f.launch("second", t.TempDir())
+	eventually(t, func() error {
+		if !strings.Contains(d.log.String(), "standing by") {
+			return errors.New("does not stand by")
+		}
+		return nil
+	})
+	ctx := t.Context()
+	for what, ask := range map[string]func() error{
+		"apps":    func() error { _, err := d.Apps(ctx); return err },
+		"app":     func() error { _, err := d.App(ctx, edge); return err },
+		"history": func() error { _, err := d.History(ctx, edge); return err },
+		"bundles": func() error { _, err := d.Bundles(ctx, ""); return err },
+		"regions": func() error { _, err := d.Regions(ctx); return err },
+		"agents":  func() error { _, err := d.Agents(ctx, ""); return err },
+		"purges":  func() error { _, err := d.Purges(ctx, "", ""); return err },
+		"audit":   func() error { _, err := d.Audit(ctx, 0); return err },
+	} {
+		err := ask()
+		wantErr(t, what+" of a standby", err, controller.ErrStandby)
+		if err != nil && !strings.Contains(err.Error(), "this controller stands by, ") {
+			t.Errorf("%s: refused with %v, want who leads", what, err)
+		}
+	}
+}
+
 // A standby keeps what the bus has: the loss of leader and bus together costs nothing.
 func TestStandbyCopies(t *testing.T) {
 	t.Parallel()
