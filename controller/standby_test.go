@@ -144,6 +144,65 @@ func TestStandbyCopies(t *testing.T) {
 	}
 }
 
+// After a bus was wiped a controller that was away may lead first, from an older journal.
+// What the one that led last had decided since does not count then, and is not lost
+// without a word.
+func TestReplacedRecordsAreKept(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1"), config: impatient})
+	first := f.drive()
+	dir, key := t.TempDir(), controller.AgentKey(ams, "a1")
+	second := f.launch("second", dir)
+	eventually(t, func() error {
+		v, err := second.JournalRecord(key)
+		if err == nil && v == nil {
+			err = errors.New("the agent has not been copied")
+		}
+		return err
+	})
+	must(t, second.stop())
+	must(t, first.stop())
+	first = f.launch("main", f.dir) // in a later term than the second has seen
+	first.leads()
+	must(t, first.Drain(t.Context(), ams, "a1", true, "op"))
+	must(t, first.stop())
+
+	f.bus = newFleet(t, spec{}).bus
+	second = f.launch("second", dir)
+	second.leads()
+	for _, drained := range []bool{true, false} {
+		must(t, second.Drain(t.Context(), ams, "a1", drained, "op"))
+	}
+	first = f.launch("main", f.dir)
+	told := "keys=[" + key + "]"
+	eventually(t, func() error {
+		if !strings.Contains(first.log.String(), told) {
+			return errors.New("nothing was said")
+		}
+		return nil
+	})
+	must(t, second.stop())
+	first.leads()
+	if n := strings.Count(first.log.String(), told); n != 1 {
+		t.Errorf("it was said %d times, want once", n)
+	}
+	agents, err := first.Agents(t.Context(), ams)
+	if err != nil || len(agents) != 1 || agents[0].Drained {
+		t.Errorf("agents are %+v, %v, want one in service", agents, err)
+	}
+	var kept []string
+	for _, e := range f.auditHolds(first) {
+		if e.Kind == "replaced" {
+			data, _, err := controller.RecordData(e.Inputs)
+			must(t, err)
+			kept = append(kept, e.Text+" "+string(data))
+		}
+	}
+	if len(kept) != 1 || !strings.Contains(kept[0], key) || !strings.Contains(kept[0], `"drained":true`) {
+		t.Errorf("kept are %q, want the agent that was drained", kept)
+	}
+}
+
 // After the loss of disk and bus together, orders go on above what agents have acted on.
 func TestAllWiped(t *testing.T) {
 	t.Parallel()
