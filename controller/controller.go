@@ -206,7 +206,7 @@ func (c *Controller) standby() error {
 // can be sure that it leads.
 func decide[T any](ctx context.Context, c *Controller, f func() (T, error)) (T, error) {
 	return do(ctx, c, func() (v T, err error) {
-		if err := c.sure(); err != nil {
+		if err := c.Sure(); err != nil {
 			return v, err
 		}
 		return f()

@@ -19,7 +19,7 @@ import (
 func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (AppView, error) {
 	planned, err := c.Plan(ctx, req)
 	if err == nil {
-		err = c.sure() // before the bus is asked, which may not answer
+		err = c.Sure() // before the bus is asked, which may not answer
 	}
 	if err == nil {
 		err = c.stored(ctx, planned.Digest)
