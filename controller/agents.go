@@ -231,6 +231,9 @@ func (c *Controller) saveAgent(e enrolled, by, kind, text string) error {
 
 // Agents returns the enrolled agents of a region, or of all when region is empty.
 func (c *Controller) Agents(_ context.Context, region wire.Region) ([]AgentView, error) {
+	if err := c.leads(); err != nil {
+		return nil, err
+	}
 	if _, ok := c.cfg.Regions[region]; region != "" && !ok {
 		return nil, fmt.Errorf("%w: region %q is not configured", ErrNotFound, region)
 	}

@@ -179,10 +179,19 @@ func (c *Controller) loop(ctx context.Context) error {
 
 // do runs an operator's request in the loop and returns what it returned.
 func do[T any](ctx context.Context, c *Controller, f func() (T, error)) (v T, err error) {
-	if !c.leading.Load() {
-		return v, c.standby()
+	if err := c.leads(); err != nil {
+		return v, err
 	}
 	return inLoop(ctx, c, f)
+}
+
+// leads sends an operator away while this controller does not lead: what it holds may be
+// old, or nothing at all.
+func (c *Controller) leads() error {
+	if !c.leading.Load() {
+		return c.standby()
+	}
+	return nil
 }
 
 // standby says that this controller does not lead, and who does, if that is known.
@@ -197,7 +206,7 @@ func (c *Controller) standby() error {
 // can be sure that it leads.
 func decide[T any](ctx context.Context, c *Controller, f func() (T, error)) (T, error) {
 	return do(ctx, c, func() (v T, err error) {
-		if err := c.sure(); err != nil {
+		if err := c.Sure(); err != nil {
 			return v, err
 		}
 		return f()

@@ -156,7 +156,7 @@ func (c *Controller) perform(ctx, linked context.Context, effect rollout.Effect)
 		if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
 			return err
 		}
-		if err := c.sure(); err != nil { // with nothing to publish the bus was not asked who leads
+		if err := c.Sure(); err != nil { // with nothing to publish the bus was not asked who leads
 			return err
 		}
 		c.cfg.trace("purge journaled")

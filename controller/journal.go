@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,6 +64,38 @@ func (r record) replaces(ours record) bool {
 		return r.place().newer(ours.place())
 	}
 	return r.place().newer(ours.After)
+}
+
+// without reports whether r says something else than ours and went on from before it, so
+// that ours is lost where r takes its place.
+func (r record) without(ours record) bool {
+	went := r.Fence == ours.Fence && r.By == ours.By
+	return !went && ours.place().newer(r.After) && !bytes.Equal(r.Data, ours.Data)
+}
+
+// replaced are the records that theirs take the place of [record.without] them, by key.
+type replaced map[string]AuditEntry
+
+func (l replaced) add(key string, theirs, ours record, encoded []byte) {
+	if theirs.without(ours) {
+		l[key] = AuditEntry{At: time.Now().UTC(), By: "controller", Kind: "replaced", Inputs: slices.Clone(encoded),
+			Text: fmt.Sprintf("%s of term %d, revision %d, which only this controller had, was replaced by another controller's of term %d, revision %d", key, ours.Fence, ours.Revision, theirs.Fence, theirs.Revision)}
+	}
+}
+
+// keep puts them into the audit log.
+func (l replaced) keep(tx *bolt.Tx) error {
+	var entries []AuditEntry
+	for _, key := range slices.Sorted(maps.Keys(l)) {
+		entries = append(entries, l[key])
+	}
+	return appendAudit(tx, entries)
+}
+
+func (l replaced) tell(log *slog.Logger) {
+	if len(l) > 0 {
+		log.Warn("another controller went on without what only this one had decided; the audit log keeps it", "keys", slices.Sorted(maps.Keys(l)))
+	}
 }
 
 var (
@@ -308,7 +341,8 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.fence, j.term = fence, fence
-	return j.db.Update(func(tx *bolt.Tx) error {
+	lost := make(replaced)
+	err = j.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketJournal)
 		err := b.ForEach(func(k, v []byte) error {
 			var r record
@@ -334,13 +368,15 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 				continue
 			}
 			j.rise(theirs)
-			if v := b.Get([]byte(key)); v != nil {
+			v := b.Get([]byte(key))
+			if v != nil {
 				if err := json.Unmarshal(v, &ours); err != nil {
 					return fmt.Errorf("journal record %s: %w", key, err)
 				}
 			}
 			switch {
 			case theirs.replaces(ours):
+				lost.add(key, theirs, ours, v)
 				if err := b.Put([]byte(key), remote[key]); err != nil {
 					return err
 				}
@@ -348,8 +384,12 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 				j.dirty[key]++
 			}
 		}
-		return nil
+		return lost.keep(tx)
 	})
+	if err == nil {
+		lost.tell(j.log)
+	}
+	return err
 }
 
 // follow copies the records that are newer on the bus than here, for a standby: when both
@@ -360,7 +400,7 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus, since uint
 	if err != nil {
 		return false, since, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
-	newer := make(map[string][]byte)
+	newer, lost := make(map[string][]byte), make(replaced)
 	err = j.db.View(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketJournal)
 		for key, v := range remote {
@@ -368,13 +408,15 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus, since uint
 			if json.Unmarshal(v, &theirs) != nil {
 				continue // reconcile complains about it
 			}
-			if v := b.Get([]byte(key)); v != nil {
-				if err := json.Unmarshal(v, &ours); err != nil {
+			own := b.Get([]byte(key))
+			if own != nil {
+				if err := json.Unmarshal(own, &ours); err != nil {
 					return fmt.Errorf("journal record %s: %w", key, err)
 				}
 			}
 			if theirs.replaces(ours) {
 				newer[key] = v
+				lost.add(key, theirs, ours, own)
 			}
 		}
 		return nil
@@ -388,12 +430,13 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus, since uint
 				return err
 			}
 		}
-		return nil
+		return lost.keep(tx)
 	})
 	if err != nil {
-		next = since
+		return true, since, err
 	}
-	return true, next, err
+	lost.tell(j.log)
+	return true, next, nil
 }
 
 // rise lifts the term above that of a record of an earlier one. The caller holds mu.

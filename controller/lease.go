@@ -181,9 +181,10 @@ func (c *Controller) holdOr(ctx context.Context, lost func(holder string, now wi
 	return nil
 }
 
-// sure refuses while the bus has not said for too long that the lease is ours: another
-// controller may lead, and what is decided here would be lost.
-func (c *Controller) sure() error {
+// Sure refuses with [ErrStandby], as every command is then, while the bus has not said for
+// 6 s that the lease is ours: another controller may lead, and what is decided here would
+// be lost.
+func (c *Controller) Sure() error {
 	if confirmed := c.confirmed.Load(); confirmed == nil || time.Since(*confirmed) > leaseDoubt {
 		return fmt.Errorf("%w: cannot confirm that this controller still leads: the bus has not answered for %s", ErrStandby, leaseDoubt)
 	}

@@ -50,6 +50,7 @@ func TestLease(t *testing.T) {
 		}
 		return nil
 	})
+	wantErr(t, "readiness without a bus", first.Sure(), controller.ErrStandby)
 	_, err = first.Start(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})}, "op")
 	wantErr(t, "a start without a bus", err, controller.ErrStandby)
 	wantErr(t, "a drain without a bus", first.Drain(t.Context(), ams, "a1", true, "op"), controller.ErrStandby)

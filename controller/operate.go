@@ -14,10 +14,17 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// Start begins a rollout, if [Controller.Plan] can say what it would do. It is on disk once
-// Start returns.
+// Start begins a rollout, if [Controller.Plan] can say what it would do and the bus has the
+// bundle's content. It is on disk once Start returns.
 func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (AppView, error) {
-	if _, err := c.Plan(ctx, req); err != nil {
+	planned, err := c.Plan(ctx, req)
+	if err == nil {
+		err = c.Sure() // before the bus is asked, which may not answer
+	}
+	if err == nil {
+		err = c.stored(ctx, planned.Digest)
+	}
+	if err != nil {
 		return AppView{}, err
 	}
 	s, err := decide(ctx, c, func() (s rollout.State, err error) {
@@ -181,5 +188,8 @@ func (c *Controller) Events(ctx context.Context, after uint64) (<-chan Event, er
 
 // Audit returns up to 1000 entries of the audit log after one.
 func (c *Controller) Audit(_ context.Context, after uint64) ([]AuditEntry, error) {
+	if err := c.leads(); err != nil {
+		return nil, err
+	}
 	return readAudit(c.db, after)
 }

@@ -99,6 +99,7 @@ func (c *Controller) Plan(ctx context.Context, req StartRequest) (PlanView, erro
 			return view, err
 		}
 	}
+	c.planStored(ctx, &view, states)
 	return view, nil
 }
 
@@ -152,10 +153,24 @@ func (c *Controller) planRegion(app wire.App, r wire.Region, wave rollout.Wave) 
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, %s: nothing is preloaded, as %s wants it", plane.Plane, rollout.Plural(plane.Agents, "agent"), wave.Strategy))
 		}
 	}
+	if wave.Strategy != rollout.StrategyRolling {
+		p.Warnings = append(p.Warnings, shrinking(p.Steps, p.Agents)...)
+	}
 	if len(c.cfg.Regions[r].CDN) == 0 {
 		p.Warnings = append(p.Warnings, "no cdn is configured: nothing will be purged")
 	}
 	return p
+}
+
+// shrinking names the steps that are below the one before in a region of n agents: whether
+// "50%, 1" goes up depends on n.
+func shrinking(steps []rollout.PlanStep, n int) (warnings []string) {
+	for i := 1; i < len(steps); i++ {
+		if was, is := steps[i-1].Activate, steps[i].Activate; is.Ceil(n) < was.Ceil(n) {
+			warnings = append(warnings, fmt.Sprintf("step %d (%s) is fewer of %s than the step before (%s): it activates nothing", i+1, is, rollout.Plural(n, "agent"), was))
+		}
+	}
+	return warnings
 }
 
 // withPlane counts an agent's data plane, in order of name and traits.

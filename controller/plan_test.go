@@ -115,6 +115,15 @@ func TestPlanWarns(t *testing.T) {
 	p.Waves[1].Strategy, p.Waves[1].Growth = rollout.StrategyCanary, &rollout.Growth{Linear: rollout.Share(50), Bake: wire.Duration(time.Minute)}
 	view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: p})
 	must(t, err)
+
+	p.Waves[0].Strategy = rollout.StrategyCanary
+	p.Waves[0].Steps = []rollout.PlanStep{{Activate: rollout.Share(50)}, {Activate: rollout.Count(1)}, {Activate: rollout.Share(100)}}
+	shrinks, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: p})
+	must(t, err)
+	if w := "step 2 (1) is fewer of 3 agents than the step before (50%): it activates nothing"; !has(shrinks.Regions[0].Warnings, w) {
+		t.Errorf("warned of %q, want %q among it", shrinks.Regions[0].Warnings, w)
+	}
+
 	for i := range view.Regions {
 		r := &view.Regions[i]
 		r.Files, r.Purge, r.PurgeFor = nil, nil, 0

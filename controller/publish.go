@@ -2,27 +2,119 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/pack"
 )
 
 // MissingBlobs returns those of the given blobs that have still to be uploaded.
 func (c *Controller) MissingBlobs(ctx context.Context, all []wire.Digest) ([]wire.Digest, error) {
+	have := make([]bool, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookups)
+	for i, d := range all {
+		g.Go(func() (err error) {
+			if have[i], err = c.cfg.Bus.HasBlob(ctx, d); err != nil {
+				return fmt.Errorf("cannot look up blob %s: %w", d.Short(), err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	missing := []wire.Digest{}
-	for _, d := range all {
-		have, err := c.cfg.Bus.HasBlob(ctx, d)
-		if err != nil {
-			return nil, fmt.Errorf("cannot look up blob %s: %w", d.Short(), err)
-		}
-		if !have {
+	for i, d := range all {
+		if !have[i] {
 			missing = append(missing, d)
 		}
 	}
 	return missing, nil
+}
+
+// lookups is how many blobs are looked up at a time, lookWithin for how long where an answer
+// is of use without them, too.
+const (
+	lookups    = 16
+	lookWithin = 3 * time.Second
+)
+
+// stored returns nil if the bus has all of a bundle's content, for agents to stage: the
+// manifest may be kept here although a bus that was wiped has lost it. Of a bundle that is
+// not published it says nothing.
+func (c *Controller) stored(ctx context.Context, digest wire.Digest) error {
+	b, err := do(ctx, c, func() (BundleInfo, error) { return c.bundles[digest], nil })
+	if err != nil || b.Digest.IsZero() {
+		return err
+	}
+	ix, _, err := c.readPayload(ctx, b.Index)
+	var missing []wire.Digest
+	if err == nil {
+		missing, err = c.MissingBlobs(ctx, append(ix.Chunks(), b.Index))
+	}
+	switch {
+	case errors.Is(err, wire.ErrNotFound), err == nil && len(missing) > 0:
+		return lost(b)
+	case err != nil:
+		return fmt.Errorf("cannot tell whether the content of %s %s is on the bus: %w", b.App, b.Version, err)
+	}
+	return nil
+}
+
+// planStored warns where agents could not stage what a plan rolls out, or not the bundle
+// that they would go back to.
+func (c *Controller) planStored(ctx context.Context, view *PlanView, states []rollout.RegionRecord) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	known := make(map[wire.Digest]error)
+	warn := func(p *PlanRegion, digest wire.Digest, format string) {
+		err, there := known[digest]
+		if !there {
+			err = c.stored(ctx, digest)
+			known[digest] = err
+		}
+		if err != nil {
+			p.Warnings = append(p.Warnings, fmt.Sprintf(format, strings.TrimPrefix(err.Error(), ErrConflict.Error()+": ")))
+		}
+	}
+	for i := range view.Regions {
+		p := &view.Regions[i]
+		warn(p, view.Digest, "%s")
+		if base := states[i].Committed; base != nil && base.Digest != view.Digest {
+			warn(p, base.Digest, "to go back to: %s")
+		}
+	}
+}
+
+// lost says that the bus does not have a bundle any more, and what to do.
+func lost(b BundleInfo) error {
+	return fmt.Errorf("%w: content of %s %s is missing on the bus: publish it again", ErrConflict, b.App, b.Version)
+}
+
+// markMissing marks those bundles of which the bus has lost the index, which is uploaded
+// last. While the bus does not answer, nothing is said.
+func (c *Controller) markMissing(ctx context.Context, infos []BundleInfo) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	var all []wire.Digest
+	for _, b := range infos {
+		all = append(all, b.Index)
+	}
+	missing, err := c.MissingBlobs(ctx, all)
+	if err != nil {
+		return
+	}
+	for i := range infos {
+		infos[i].Missing = slices.Contains(missing, infos[i].Index)
+	}
 }
 
 // PutBlob stores a blob that hashes to d. It is on the stream's disk once PutBlob returns.
@@ -193,7 +285,7 @@ func (c *Controller) Manifest(ctx context.Context, digest wire.Digest) ([]byte, 
 // Bundles returns the published bundles of an app, or of all apps when app is empty, in
 // ascending order of app and version.
 func (c *Controller) Bundles(ctx context.Context, app wire.App) ([]BundleInfo, error) {
-	return do(ctx, c, func() ([]BundleInfo, error) {
+	infos, err := do(ctx, c, func() ([]BundleInfo, error) {
 		infos := []BundleInfo{}
 		for _, b := range c.bundles {
 			if app == "" || b.App == app {
@@ -211,6 +303,8 @@ func (c *Controller) Bundles(ctx context.Context, app wire.App) ([]BundleInfo, e
 		})
 		return infos, nil
 	})
+	c.markMissing(ctx, infos)
+	return infos, err
 }
 
 // manifest returns the verified manifest of a published bundle, from the cache or the bus.
@@ -229,6 +323,9 @@ func (c *Controller) manifest(ctx context.Context, digest wire.Digest) (*wire.Ma
 		return nil, fmt.Errorf("%w: no bundle %s is published", ErrNotFound, digest.Short())
 	}
 	_, m, _, err := c.readBundle(ctx, info.Index)
+	if errors.Is(err, wire.ErrNotFound) {
+		return nil, lost(info)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", digest.Short(), err)
 	}

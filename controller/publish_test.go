@@ -3,11 +3,15 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/wire"
+	"github.com/ebbgate/ebbgate/wire/membus"
 )
 
 func one(ids ...wire.AgentID) map[wire.Region][]wire.AgentID {
@@ -146,6 +150,97 @@ func TestPublishHoldsTheLimitsBefore(t *testing.T) {
 	f.publish(d, bundle("2", wider, "12345678"))
 	f.publish(d, bundle("3", wider, strings.Repeat("x", 100)))
 	f.publish(d, bundle("1", limits, "12345678")) // again, which is free
+}
+
+// A bus that was wiped is given the journal again, and nobody has the content of bundles
+// but who published them: until it is published again, nothing is rolled out that no agent
+// could stage.
+func TestContentLost(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) { *c = controller.WithLosses(*c, 50*time.Millisecond) }})
+	d := f.drive()
+	empty := f.bus.Keep()
+	v1, v2 := site(edge, "1", "a", "b"), site(edge, "2", "a2", "b")
+	f.roll(d, f.publish(d, v1), plan([]wire.Region{ams}), "done")
+	f.publish(d, v2)
+	d.settles()
+	f.setBack(empty)
+
+	req := controller.StartRequest{App: edge, Version: "2", Plan: plan([]wire.Region{ams})}
+	const lost2 = "content of edge 2 is missing on the bus: publish it again"
+	const lost1 = "to go back to: content of edge 1 is missing on the bus: publish it again"
+	says := func(missing []bool, warnings ...string) {
+		t.Helper()
+		list, err := d.Bundles(t.Context(), edge)
+		must(t, err)
+		for i, b := range list {
+			if b.Missing != missing[i] {
+				t.Errorf("%s: missing is %t, want %t", b.Version, b.Missing, missing[i])
+			}
+		}
+		view, err := d.Plan(t.Context(), req)
+		must(t, err)
+		for _, w := range []string{lost2, lost1} {
+			if has, want := slices.Contains(view.Regions[0].Warnings, w), slices.Contains(warnings, w); has != want {
+				t.Errorf("the plan warns %q, %q among it: %t, want %t", view.Regions[0].Warnings, w, has, want)
+			}
+		}
+	}
+	says([]bool{true, true}, lost2, lost1)
+	_, err := d.Start(t.Context(), req, "op")
+	wantErr(t, "a start without the content", err, controller.ErrConflict)
+	if err != nil && !strings.Contains(err.Error(), lost2) {
+		t.Errorf("refused with %v, want %q", err, lost2)
+	}
+
+	info := f.publish(d, v2)
+	says([]bool{true, false}, lost1)
+	f.roll(d, info, plan([]wire.Region{ams}), "done")
+}
+
+// A controller that has lost its disk, too, names the bundle whose manifest nobody has.
+func TestManifestLost(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1")})
+	d := f.drive()
+	f.publish(d, site(edge, "1", "a", "b"))
+	var records map[string][]byte
+	eventually(t, func() (err error) {
+		if records, err = f.bus.Controller("journal").Journal(t.Context()); err == nil && len(records) < 2 {
+			err = fmt.Errorf("the bus has %v, want the agent and the bundle", wire.Keys(records))
+		}
+		return err
+	})
+	must(t, d.stop())
+	bus, err := membus.New(membus.Config{})
+	must(t, err)
+	t.Cleanup(bus.Close)
+	f.bus = bus
+	other := bus.Controller("journal")
+	fence, err := other.TakeLease(t.Context(), "nobody", 0)
+	must(t, err)
+	for key, r := range records {
+		must(t, other.PutJournal(t.Context(), fence, key, r))
+	}
+	f.spec.config = func(c *controller.Config) { *c = controller.WithSilence(*c, 50*time.Millisecond) }
+	d = f.launch("main", t.TempDir())
+	d.leads()
+	for _, ask := range []func() error{
+		func() error {
+			_, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})})
+			return err
+		},
+		func() error {
+			_, err := d.Start(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})}, "op")
+			return err
+		},
+	} {
+		err := ask()
+		wantErr(t, "what needs the manifest", err, controller.ErrConflict)
+		if want := "content of edge 1 is missing on the bus: publish it again"; err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
 }
 
 // v3Digest finds the bundle's digest in an encoded index.

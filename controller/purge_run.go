@@ -94,6 +94,9 @@ func (c *Controller) forgetRuns(region wire.Region) error {
 // Purges returns the purge outbox of a region and app, newest epoch first; empty names
 // mean all.
 func (c *Controller) Purges(_ context.Context, region wire.Region, app wire.App) ([]PurgeView, error) {
+	if err := c.leads(); err != nil {
+		return nil, err
+	}
 	if _, ok := c.cfg.Regions[region]; region != "" && !ok {
 		return nil, fmt.Errorf("%w: region %q is not configured", ErrNotFound, region)
 	}

@@ -64,6 +64,38 @@ func TestStandbyCutOff(t *testing.T) {
 	})
 }
 
+// A standby knows nothing of the fleet that counts: it says who leads, and not that there
+// is nothing.
+func TestStandbySendsAway(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1")})
+	f.drive()
+	d := f.launch("second", t.TempDir())
+	eventually(t, func() error {
+		if !strings.Contains(d.log.String(), "standing by") {
+			return errors.New("does not stand by")
+		}
+		return nil
+	})
+	ctx := t.Context()
+	for what, ask := range map[string]func() error{
+		"apps":    func() error { _, err := d.Apps(ctx); return err },
+		"app":     func() error { _, err := d.App(ctx, edge); return err },
+		"history": func() error { _, err := d.History(ctx, edge); return err },
+		"bundles": func() error { _, err := d.Bundles(ctx, ""); return err },
+		"regions": func() error { _, err := d.Regions(ctx); return err },
+		"agents":  func() error { _, err := d.Agents(ctx, ""); return err },
+		"purges":  func() error { _, err := d.Purges(ctx, "", ""); return err },
+		"audit":   func() error { _, err := d.Audit(ctx, 0); return err },
+	} {
+		err := ask()
+		wantErr(t, what+" of a standby", err, controller.ErrStandby)
+		if err != nil && !strings.Contains(err.Error(), "this controller stands by, ") {
+			t.Errorf("%s: refused with %v, want who leads", what, err)
+		}
+	}
+}
+
 // A standby keeps what the bus has: the loss of leader and bus together costs nothing.
 func TestStandbyCopies(t *testing.T) {
 	t.Parallel()
@@ -109,6 +141,65 @@ func TestStandbyCopies(t *testing.T) {
 	agents, err := second.Agents(t.Context(), ams)
 	if err != nil || len(agents) != 1 || !agents[0].Drained {
 		t.Errorf("agents are %+v, %v, want one that is drained", agents, err)
+	}
+}
+
+// After a bus was wiped a controller that was away may lead first, from an older journal.
+// What the one that led last had decided since does not count then, and is not lost
+// without a word.
+func TestReplacedRecordsAreKept(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1"), config: impatient})
+	first := f.drive()
+	dir, key := t.TempDir(), controller.AgentKey(ams, "a1")
+	second := f.launch("second", dir)
+	eventually(t, func() error {
+		v, err := second.JournalRecord(key)
+		if err == nil && v == nil {
+			err = errors.New("the agent has not been copied")
+		}
+		return err
+	})
+	must(t, second.stop())
+	must(t, first.stop())
+	first = f.launch("main", f.dir) // in a later term than the second has seen
+	first.leads()
+	must(t, first.Drain(t.Context(), ams, "a1", true, "op"))
+	must(t, first.stop())
+
+	f.bus = newFleet(t, spec{}).bus
+	second = f.launch("second", dir)
+	second.leads()
+	for _, drained := range []bool{true, false} {
+		must(t, second.Drain(t.Context(), ams, "a1", drained, "op"))
+	}
+	first = f.launch("main", f.dir)
+	told := "keys=[" + key + "]"
+	eventually(t, func() error {
+		if !strings.Contains(first.log.String(), told) {
+			return errors.New("nothing was said")
+		}
+		return nil
+	})
+	must(t, second.stop())
+	first.leads()
+	if n := strings.Count(first.log.String(), told); n != 1 {
+		t.Errorf("it was said %d times, want once", n)
+	}
+	agents, err := first.Agents(t.Context(), ams)
+	if err != nil || len(agents) != 1 || agents[0].Drained {
+		t.Errorf("agents are %+v, %v, want one in service", agents, err)
+	}
+	var kept []string
+	for _, e := range f.auditHolds(first) {
+		if e.Kind == "replaced" {
+			data, _, err := controller.RecordData(e.Inputs)
+			must(t, err)
+			kept = append(kept, e.Text+" "+string(data))
+		}
+	}
+	if len(kept) != 1 || !strings.Contains(kept[0], key) || !strings.Contains(kept[0], `"drained":true`) {
+		t.Errorf("kept are %q, want the agent that was drained", kept)
 	}
 }
 

@@ -30,6 +30,9 @@ type BundleInfo struct {
 	Authors   []string     `json:"authors"`
 	Published time.Time    `json:"published"`
 	By        string       `json:"by"`
+	// Missing: the bus has lost the content, and it has to be published again before it can
+	// be rolled out. Only a list says so; of what the bus does not answer about it is false.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // StartRequest asks for a rollout. Exactly one of Version and Digest names the bundle.

@@ -46,9 +46,18 @@ var bundleList = list[controller.BundleInfo]{
 		{head: "FILES", cell: func(b controller.BundleInfo) string { return fmt.Sprint(b.Files) }},
 		{head: "SIZE", cell: func(b controller.BundleInfo) string { return size(b.Bytes) }},
 		{head: "PACKED", cell: func(b controller.BundleInfo) string { return size(b.Packed) }},
+		{head: "CONTENT", cell: content},
 		{head: "PUBLISHED", cell: func(b controller.BundleInfo) string { return when(b.Published) }},
 		{head: "BY", cell: func(b controller.BundleInfo) string { return b.By }},
 		{head: "AUTHORS", wide: true, cell: func(b controller.BundleInfo) string { return strings.Join(b.Authors, " ") }},
 		{head: "INDEX", wide: true, cell: func(b controller.BundleInfo) string { return b.Index.String() }},
 	},
+}
+
+// content says whether agents can stage a bundle.
+func content(b controller.BundleInfo) string {
+	if b.Missing {
+		return "missing"
+	}
+	return "stored"
 }

@@ -34,6 +34,9 @@ type Controller interface {
 	// History lists the rollouts of an app.
 	History(ctx context.Context, app wire.App) ([]rollout.Rollout, error)
 
+	// Sure returns why commands are refused although this controller leads: the bus does not
+	// confirm it. It does not wait.
+	Sure() error
 	Regions(ctx context.Context) ([]controller.RegionView, error)
 	// Agents lists the agents of a region, or of all with "".
 	Agents(ctx context.Context, region wire.Region) ([]controller.AgentView, error)

@@ -19,11 +19,14 @@ func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether this controller is the one that leads. It says no more: anyone
-// may ask.
+// readyz says whether this controller is the one that leads, and takes commands. It says
+// no more, not even who does: anyone may ask.
 func (s *Server) readyz(w http.ResponseWriter, r *request) error {
 	if _, err := s.Controller.Regions(r.Context()); err != nil {
 		return writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": failureOf(err).Code})
+	}
+	if err := s.Controller.Sure(); err != nil {
+		return writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unsure", "reason": failureOf(err).Message})
 	}
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }

@@ -33,12 +33,13 @@ type (
 	stream struct{} // text/event-stream
 	health struct {
 		Status string `json:"status"`
+		Reason string `json:"reason,omitempty"`
 	}
 )
 
 var operations = map[string]operation{
 	"GET /healthz":         {summary: "Whether the process answers", out: health{}},
-	"GET /readyz":          {summary: "Whether this controller leads; 503 if not", out: health{}},
+	"GET /readyz":          {summary: "Whether this controller leads and takes commands; 503 if not", out: health{}},
 	"GET /v1/openapi.json": {summary: "This document", out: map[string]any{}},
 
 	"POST /v1/blobs/missing":     {summary: "Which blobs are not stored", in: MissingRequest{}, out: MissingResponse{}},

@@ -195,6 +195,26 @@ func TestErrors(t *testing.T) {
 	if status, _, _ := ask(t, "GET", url+"/healthz", "", ""); status != 200 {
 		t.Errorf("healthz of a standby: %d, want 200", status)
 	}
+	fake.Fail(nil)
+	for _, c := range []struct {
+		doubt  error
+		status int
+		body   string
+	}{
+		{nil, 200, `{"status":"ready"}`},
+		{fmt.Errorf("%w: the bus is silent", controller.ErrStandby), 503, `{"reason":"the bus is silent","status":"unsure"}`},
+	} {
+		fake.Doubt(c.doubt)
+		resp, err := http.Get(url + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if got := strings.TrimSpace(string(body)); err != nil || resp.StatusCode != c.status || got != c.body {
+			t.Errorf("readyz of a leader that doubts %v: %d %s, %v, want %d %s", c.doubt, resp.StatusCode, got, err, c.status, c.body)
+		}
+	}
 }
 
 func TestBadRequests(t *testing.T) {

@@ -34,6 +34,20 @@ func shape() Shape {
 	return s
 }
 
+// unknownFaults returns those names of a shape that no fault has.
+func unknownFaults(s Shape) []string {
+	return slices.DeleteFunc(slices.Clone(s.Only), func(name string) bool {
+		return slices.ContainsFunc(allFaults, func(f fault) bool { return f.flag() == name })
+	})
+}
+
+func TestUnknownFaults(t *testing.T) {
+	s := Shape{Only: []string{faultWipe.flag(), "nosuchfault"}}
+	if got := unknownFaults(s); !slices.Equal(got, []string{"nosuchfault"}) {
+		t.Errorf("of %v unknown are %q", s.Only, got)
+	}
+}
+
 // commit names the sources that are tested.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").Output()
@@ -44,6 +58,9 @@ func commit() string {
 }
 
 func TestSeeds(t *testing.T) {
+	if unknown := unknownFaults(shape()); len(unknown) > 0 {
+		t.Fatalf("-only: there is no fault %q", unknown)
+	}
 	began, told := time.Now(), time.Now()
 	sweep := Play(*firstSeed, *seeds, shape(), func(done int) {
 		if time.Since(told) > 10*time.Second {

@@ -30,6 +30,7 @@ type Fake struct {
 
 	mu      sync.Mutex // guards all below
 	err     error
+	doubt   error
 	changes []string // what was changed, one line each
 	blobs   map[wire.Digest][]byte
 	bundles []controller.BundleInfo
@@ -137,6 +138,11 @@ func (f *Fake) Manifest(_ context.Context, d wire.Digest) ([]byte, error) {
 		}
 		return f.payload[d], nil
 	})
+}
+
+func (f *Fake) Sure() error {
+	_, err := locked(f, func() (struct{}, error) { return struct{}{}, f.doubt })
+	return err
 }
 
 func (f *Fake) Regions(context.Context) ([]controller.RegionView, error) {

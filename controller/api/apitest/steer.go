@@ -15,6 +15,13 @@ func (f *Fake) Fail(err error) {
 	f.err = err
 }
 
+// Doubt makes Sure return err from now on; nil ends that.
+func (f *Fake) Doubt(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.doubt = err
+}
+
 // Changes returns what was changed so far, one line each.
 func (f *Fake) Changes() []string {
 	f.mu.Lock()

@@ -59,6 +59,9 @@ func run() error {
 			return err
 		}
 	}
+	if err := os.MkdirAll(*out, 0o700); err != nil {
+		return err
+	}
 	for _, name := range wire.Keys(files) {
 		path := filepath.Join(*out, name)
 		if err := os.WriteFile(path, files[name], 0o600); err != nil {
