@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// Want is what a Verifier looks for: content of Epoch or later in Region or,
-// where responses carry no generation, content fetched after PurgedAt.
+// Want is what a Verifier looks for: content of Epoch or later, or of one of Same,
+// in Region or, where responses carry no generation, content fetched after PurgedAt.
 type Want struct {
 	Region   string
 	Epoch    uint64
+	Same     []uint64  // earlier epochs of the same content, which the purge leaves cached
 	PurgedAt time.Time // zero: age proves nothing
 }
 
@@ -182,6 +183,8 @@ func judge(h http.Header, genHeader string, want Want, asked time.Time) (seen st
 			return err.Error(), false
 		case region != want.Region:
 			return gen + " of another region", false
+		case slices.Contains(want.Same, epoch):
+			return gen + ", the same release", true
 		}
 		return gen, epoch >= want.Epoch
 	}

@@ -15,7 +15,7 @@ import (
 
 func TestJudge(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	want := Want{Region: "eu-west", Epoch: 17, PurgedAt: now.Add(-10 * time.Second)}
+	want := Want{Region: "eu-west", Epoch: 17, Same: []uint64{15}, PurgedAt: now.Add(-10 * time.Second)}
 	for _, test := range []struct {
 		name   string
 		header http.Header
@@ -25,6 +25,8 @@ func TestJudge(t *testing.T) {
 		{"wanted generation", http.Header{"X-Ebbgate-Gen": {"eu-west-17"}, "Age": {"9999"}}, true, "eu-west-17"},
 		{"later generation", http.Header{"X-Ebbgate-Gen": {"eu-west-100"}}, true, "eu-west-100"},
 		{"older generation", http.Header{"X-Ebbgate-Gen": {"eu-west-9"}, "Age": {"0"}}, false, "eu-west-9"},
+		{"earlier generation of the same content", http.Header{"X-Ebbgate-Gen": {"eu-west-15"}, "Age": {"9999"}}, true, "eu-west-15, the same release"},
+		{"that of another region", http.Header{"X-Ebbgate-Gen": {"us-east-15"}}, false, "of another region"},
 		{"another region", http.Header{"X-Ebbgate-Gen": {"us-east-99"}}, false, "of another region"},
 		{"no generation", http.Header{"X-Ebbgate-Gen": {"17"}}, false, "bad generation"},
 		{"young", http.Header{"Age": {"9"}}, true, "age 9"},

@@ -206,7 +206,7 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 }
 
 // verify has every stage accepted and, where the app has vantage points in the region, waits
-// until all of them see the epoch. It repeats the purge when one does not.
+// until all of them see the epoch or the same content. It repeats the purge when one does not.
 func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) error {
 	for attempt := 0; ; attempt++ {
 		ids, err := c.carryThrough(ctx, e, c.stages(e, selectors, attempt))
@@ -216,7 +216,7 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if len(ids) == 0 { // nobody waits for what was sent
 			return nil
 		}
-		evidence, err := c.outbox.Verify(ctx, c.verifier(e), cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch)}, ids...)
+		evidence, err := c.outbox.Verify(ctx, c.verifier(e), wanted(e), ids...)
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 		}
@@ -244,6 +244,15 @@ func seen(evidence []cdn.Evidence) string {
 // generation is what the region's data planes show once they have activated.
 func generation(e rollout.Purge) wire.Generation {
 	return wire.Generation{App: e.App, Region: e.Region, Epoch: e.Epoch}
+}
+
+// wanted is what a vantage point may see after a purge.
+func wanted(e rollout.Purge) cdn.Want {
+	w := cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch)}
+	for _, epoch := range e.Same {
+		w.Same = append(w.Same, uint64(epoch))
+	}
+	return w
 }
 
 func (c *Controller) verifier(e rollout.Purge) cdn.Verifier {
