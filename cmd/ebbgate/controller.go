@@ -36,7 +36,8 @@ freeze lists windows, as in a plan, in which nothing begins in the whole fleet.
 
 providers names the accounts at CDN providers, and a region's cdn list which of their scopes
 are its caches; tier (0) says how far from the origin each is, optional: true that nobody
-waits for it.
+waits for it: if it refuses a purge it is left behind, which "rollout get", "rollout explain"
+and "region ls" tell, and asked for that again with the region's next purge.
 
   providers:
     edge:                     # the account
