@@ -21,6 +21,9 @@ const (
 	roundsPerEffect = 2 * (1 + purgeRepeats)
 	// keptRuns is how many items of purges that operators asked for are kept in a region.
 	keptRuns = 1000
+	// maxRun bounds the selectors of one such purge, maxRuns the items of all: a tenth of the
+	// outbox, and no less than one purge may need.
+	maxRun, maxRuns = 1000, 10_000
 	// runEpoch marks purges that an operator asked for; no activation has epoch zero.
 	runEpoch = 0
 )
