@@ -32,6 +32,8 @@ type Evidence struct {
 	Wanted  string    `json:"wanted"`  // generation
 	Fresh   bool      `json:"fresh"`   // Seen satisfies Wanted
 	At      time.Time `json:"at"`      // when the request was made
+
+	Through string `json:"through,omitempty"` // as in Vantage; empty: proves every target
 }
 
 func (e Evidence) String() string {
@@ -57,6 +59,7 @@ type Vantage struct {
 	URL     string // required
 	Address string // host:port to connect to; default from URL
 	Host    string // Host header; default from URL. TLS still asks for the name in URL
+	Through string // the only target it looks through: provider or provider/scope; default: all
 }
 
 // ProbeConfig of NewProbe.
@@ -130,7 +133,7 @@ func (p *Probe) Verify(ctx context.Context, want Want) ([]Evidence, error) {
 const maxProbeBody = 64 << 10
 
 func (p *Probe) look(ctx context.Context, v Vantage, want Want) Evidence {
-	e := Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now()}
+	e := Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now(), Through: v.Through}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL, nil)

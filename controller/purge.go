@@ -269,10 +269,7 @@ func (c *Controller) verifier(e rollout.Purge) cdn.Verifier {
 type unprobed struct{}
 
 func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error) {
-	return []cdn.Evidence{{
-		Vantage: "none", Seen: "accepted by the providers; no vantage point is configured",
-		Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), Fresh: true, At: time.Now().UTC(),
-	}}, nil
+	return []cdn.Evidence{cdn.Word(want, "", "accepted by the providers; no vantage point is configured")}, nil
 }
 
 // purged tells the engine how a purge ended.

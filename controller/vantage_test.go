@@ -157,3 +157,32 @@ func TestVantageAfterRollback(t *testing.T) {
 		})
 	}
 }
+
+// A vantage point that names a target proves that one; the others have their provider's word.
+func TestVantageThroughOneTarget(t *testing.T) {
+	t.Parallel()
+	cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Ebbgate-Gen", "edge.ams-1") }))
+	t.Cleanup(cache.Close)
+	probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL, Through: "near/s"}}})
+	must(t, err)
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+		c.Purgers = []cdn.Purger{tier{name: "near", tape: &tape{}}, tier{name: "far", tape: &tape{}}}
+		c.Regions = map[wire.Region]controller.RegionConfig{ams: {
+			CDN:    []controller.CDNTarget{{Provider: "near", Scope: "s"}, {Provider: "far", Scope: "s"}},
+			Probes: map[wire.App]*cdn.Probe{edge: probe},
+		}}
+	}})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), rollout.StatusDone)
+	entries, err := d.Purges(t.Context(), ams, edge)
+	must(t, err)
+	want := map[string]string{"near": "edge.ams-1", "far": "accepted by far/s; no vantage point looks through it"}
+	for _, e := range entries {
+		if e.State != cdn.StateVerified || len(e.Evidence) != 1 || e.Evidence[0].Seen != want[e.Item.Provider] {
+			t.Errorf("%s at %s is %s: %v", e.Item.Selector, e.Item.Provider, e.State, e.Evidence)
+		}
+	}
+	if len(entries) != 8 {
+		t.Errorf("%d entries, want both keys twice at both", len(entries))
+	}
+}

@@ -48,6 +48,12 @@ and "region ls" tell, and asked for that again with the region's next purge.
     eu-west:
       cdn: [{provider: edge, scope: SU1Z0isxPaozGVKXdv0eY, tier: 1}]
 
+A region's probes are its vantage points: of an app, with a name and a url that is asked after
+a purge, its answer telling whether the purge worked; address (host:port) asks one particular
+cache, host replaces the Host header. through names the one target that it looks through and
+proves, provider or provider/scope; without it, it proves all. Of a target that none proves,
+the provider's word is taken, and the evidence says so.
+
   kind        scope         needs               may have
   fastly      service       token_file          endpoint, fences
   cloudflare  zone          token_file, plan    endpoint, variants, environments
