@@ -254,7 +254,7 @@ func (o *Outbox) Retry(ctx context.Context, ids ...ID) error {
 
 // Verify asks v whether the purge of the given items worked, and if every
 // piece of evidence is fresh makes them verified: each by what was seen through
-// its target and, where nothing was, by the provider's word, which the evidence
+// its target and, where that proves nothing, by the provider's word, which the evidence
 // then says. A zero want.PurgedAt becomes
 // the time the last of them was accepted. The error wraps ErrNotReady before
 // all are accepted, and ErrStale when the purge has to be repeated: submit the
@@ -288,7 +288,7 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 		return nil, fmt.Errorf("cannot verify %s-%d: no evidence", want.Region, want.Epoch)
 	}
 	for _, e := range evidence {
-		if !e.Fresh {
+		if !e.Fresh && !e.NotPurged {
 			return evidence, fmt.Errorf("%w: %s", ErrStale, e)
 		}
 	}

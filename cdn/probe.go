@@ -22,6 +22,10 @@ type Want struct {
 	Epoch    uint64
 	Same     []uint64  // earlier epochs of the same content, which the purge leaves cached
 	PurgedAt time.Time // zero: age proves nothing
+
+	// Purged is what was purged. What the tags of an older answer show to be none of it was
+	// rightly left alone, and is no proof of anything.
+	Purged []Selector
 }
 
 // Evidence is what one vantage point saw.
@@ -33,7 +37,9 @@ type Evidence struct {
 	Fresh   bool      `json:"fresh"`   // Seen satisfies Wanted
 	At      time.Time `json:"at"`      // when the request was made
 
-	Through string `json:"through,omitempty"` // as in Vantage; empty: proves every target
+	Through   string `json:"through,omitempty"`    // as in Vantage; empty: proves every target
+	NotPurged bool   `json:"not_purged,omitempty"` // older, and not to be purged: proves nothing
+	Hint      string `json:"hint,omitempty"`       // what to do about it
 }
 
 func (e Evidence) String() string {
@@ -41,7 +47,14 @@ func (e Evidence) String() string {
 	if e.Fresh {
 		verdict = "is fresh"
 	}
-	return fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
+	if e.NotPurged {
+		verdict = "proves nothing"
+	}
+	text := fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
 }
 
 // A Verifier finds out whether caches serve fresh content. It returns evidence
@@ -156,6 +169,9 @@ func (p *Probe) look(ctx context.Context, v Vantage, want Want) Evidence {
 		return e
 	}
 	e.Seen, e.Fresh = judge(resp.Header, p.header, want, e.At)
+	if !e.Fresh && dated(resp.Header, p.header, want) {
+		e.weigh(resp.Header, v, want)
+	}
 	return e
 }
 

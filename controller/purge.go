@@ -219,7 +219,7 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if len(ids) == 0 { // nobody waits for what was sent
 			return nil
 		}
-		evidence, err := c.outbox.Verify(ctx, c.verifier(e), wanted(e), ids...)
+		evidence, err := c.outbox.Verify(ctx, c.verifier(e), wanted(e, selectors), ids...)
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 		}
@@ -250,8 +250,8 @@ func generation(e rollout.Purge) wire.Generation {
 }
 
 // wanted is what a vantage point may see after a purge.
-func wanted(e rollout.Purge) cdn.Want {
-	w := cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch)}
+func wanted(e rollout.Purge, purged []cdn.Selector) cdn.Want {
+	w := cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch), Purged: purged}
 	for _, epoch := range e.Same {
 		w.Same = append(w.Same, uint64(epoch))
 	}

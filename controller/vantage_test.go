@@ -186,3 +186,47 @@ func TestVantageThroughOneTarget(t *testing.T) {
 		t.Errorf("%d entries, want both keys twice at both", len(entries))
 	}
 }
+
+// A page that a release leaves alone keeps its generation: its tags show that it was not purged,
+// and the rollout goes on with the provider's word. Without tags it holds, and says why.
+func TestVantageOnUnchangedPage(t *testing.T) {
+	for name, tags := range map[string]string{"tagged": "edge-b", "without tags": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Ebbgate-Gen", "edge.ams-1")
+				if tags != "" {
+					w.Header().Set("Surrogate-Key", tags)
+				}
+			}))
+			t.Cleanup(cache.Close)
+			probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL}}})
+			must(t, err)
+			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+				r := c.Regions[ams]
+				r.Probes = map[wire.App]*cdn.Probe{edge: probe}
+				c.Regions[ams] = r
+			}})
+			d := f.drive()
+			f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), rollout.StatusDone)
+			v2 := f.publish(d, site(edge, "2", "a2", "b"))
+			if tags == "" {
+				if r := f.roll(d, v2, plan([]wire.Region{ams}), rollout.StatusHolding); !strings.Contains(r.Halt, "a vantage point needs a URL that every release purges") {
+					t.Errorf("halted for %q", r.Halt)
+				}
+				return
+			}
+			f.roll(d, v2, plan([]wire.Region{ams}), rollout.StatusDone)
+			entries, err := d.Purges(t.Context(), ams, edge)
+			must(t, err)
+			for _, e := range entries {
+				if e.Item.Epoch != 2 {
+					continue
+				}
+				if e.State != cdn.StateVerified || len(e.Evidence) != 2 || !e.Evidence[0].NotPurged || !strings.Contains(e.Evidence[1].Seen, "accepted by fastly") {
+					t.Errorf("%s is %s: %v", e.Item.Selector, e.State, e.Evidence)
+				}
+			}
+		})
+	}
+}

@@ -52,7 +52,9 @@ A region's probes are its vantage points: of an app, with a name and a url that 
 a purge, its answer telling whether the purge worked; address (host:port) asks one particular
 cache, host replaces the Host header. through names the one target that it looks through and
 proves, provider or provider/scope; without it, it proves all. Of a target that none proves,
-the provider's word is taken, and the evidence says so.
+the provider's word is taken, and the evidence says so. The url should be one that every
+release purges, such as the page of the identity: an older answer that nothing has purged, as
+its Cache-Tag or Surrogate-Key shows, proves nothing; one without either counts as stale.
 
   kind        scope         needs               may have
   fastly      service       token_file          endpoint, fences
