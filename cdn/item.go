@@ -38,7 +38,7 @@ type Item struct {
 	Scope    string   `json:"scope"`          // as in Request
 	App      string   `json:"app"`            // what was rolled out; letters, digits, - and _, like Region
 	Region   string   `json:"region"`         // where
-	Epoch    uint64   `json:"epoch"`          // of the activation that this purge follows
+	Epoch    uint64   `json:"epoch"`          // of the activation that this purge follows; 0: none, and it goes after those that do
 	Selector Selector `json:"selector"`       // what to purge; of kind Fence: what to fence
 	Soft     bool     `json:"soft,omitempty"` // not part of the ID
 	Round    int      `json:"round"`          // 1, 2, …: a repetition is an item of its own

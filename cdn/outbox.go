@@ -275,7 +275,9 @@ func (o *Outbox) Retry(ctx context.Context, ids ...ID) error {
 }
 
 // Verify asks v whether the purge of the given items worked, and if every
-// piece of evidence is fresh makes them verified. A zero want.PurgedAt becomes
+// piece of evidence is fresh makes them verified: each by what was seen through
+// its target and, where that proves nothing, by the provider's word, which the evidence
+// then says. A zero want.PurgedAt becomes
 // the time the last of them was accepted. The error wraps ErrNotReady before
 // all are accepted, ErrStale when the purge has to be repeated (submit the next
 // round and verify again), and ErrUnseen when no place shows stale content, but
@@ -284,7 +286,7 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 	if len(ids) == 0 {
 		return nil, errors.New("cannot verify: no items")
 	}
-	accepted := time.Time{}
+	accepted, entries := time.Time{}, make([]Entry, 0, len(ids))
 	for _, id := range ids {
 		e, ok := o.Get(id)
 		if !ok {
@@ -293,6 +295,7 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 		if e.State != StateAccepted && e.State != StateVerified {
 			return nil, fmt.Errorf("cannot verify %s: %w, it is %s", id, ErrNotReady, e.State)
 		}
+		entries = append(entries, e)
 		if e.AcceptedAt.After(accepted) {
 			accepted = e.AcceptedAt
 		}
@@ -310,7 +313,7 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 	unseen := error(nil)
 	for _, e := range evidence {
 		switch {
-		case e.Fresh:
+		case e.Fresh, e.NotPurged:
 		case !e.Unseen:
 			return evidence, fmt.Errorf("%w: %s", ErrStale, e)
 		case unseen == nil:
@@ -320,9 +323,10 @@ func (o *Outbox) Verify(ctx context.Context, v Verifier, want Want, ids ...ID) (
 	if unseen != nil {
 		return evidence, unseen
 	}
+	own, evidence := proofs(evidence, want, entries)
 	return evidence, o.change(ctx, ids, func(e *Entry) error {
 		if e.State == StateAccepted {
-			e.State, e.VerifiedAt, e.Evidence = StateVerified, time.Now(), evidence
+			e.State, e.VerifiedAt, e.Evidence = StateVerified, time.Now(), own[e.ID]
 		}
 		return nil
 	})

@@ -306,6 +306,47 @@ func TestNotBefore(t *testing.T) {
 	})
 }
 
+// What follows no activation waits for what does, in all scopes of the account, however much of
+// it came before.
+func TestActivationsGoFirst(t *testing.T) {
+	answer := func(_ context.Context, _ int, r Request) (Receipt, error) {
+		time.Sleep(time.Second)
+		return accept(r), nil
+	}
+	bubble(t, answer, func(t *testing.T, o *Outbox, p *script) {
+		var manual []Item
+		for i := range 40 {
+			item := keyItem(fmt.Sprint("manual", i))
+			item.App, item.Epoch = "", 0
+			if i%2 == 1 {
+				item.Scope = "other"
+			}
+			manual = append(manual, item)
+		}
+		ids := submit(t, o, manual...)
+		synctest.Wait() // both scopes have a call under way
+		urgent := make([]Item, 8)
+		for i := range urgent {
+			urgent[i] = keyItem(fmt.Sprint("urgent", i))
+		}
+		begin := time.Now()
+		if _, err := o.Wait(t.Context(), submit(t, o, urgent...)...); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("two batches behind one that was under way took %s", took)
+		}
+		for i, r := range p.sent()[2:4] { // behind the two that were under way
+			if names := fmt.Sprint(r.Selectors); strings.Contains(names, "manual") {
+				t.Errorf("call %d was of %s", i+3, names)
+			}
+		}
+		if _, err := o.Wait(t.Context(), ids...); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestSlowScopeHoldsUpNoOther(t *testing.T) {
 	answer := func(ctx context.Context, _ int, r Request) (Receipt, error) {
 		if r.Scope == "slow" {

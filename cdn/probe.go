@@ -17,12 +17,17 @@ import (
 	"github.com/ebbgate/ebbgate/cdn/internal/oneline"
 )
 
-// Want is what a Verifier looks for: content of Epoch or later in Region or,
-// where responses carry no generation, content fetched after PurgedAt.
+// Want is what a Verifier looks for: content of Epoch or later, or of one of Same,
+// in Region or, where responses carry no generation, content fetched after PurgedAt.
 type Want struct {
 	Region   string
 	Epoch    uint64
+	Same     []uint64  // earlier epochs of the same content, which the purge leaves cached
 	PurgedAt time.Time // zero: age proves nothing
+
+	// Purged is what was purged. What the tags of an older answer show to be none of it was
+	// rightly left alone, and is no proof of anything.
+	Purged []Selector
 }
 
 // Evidence is what one vantage point saw.
@@ -34,6 +39,10 @@ type Evidence struct {
 	Fresh   bool      `json:"fresh"`            // Seen satisfies Wanted
 	Unseen  bool      `json:"unseen,omitempty"` // no content came: what is served there is not known
 	At      time.Time `json:"at"`               // when the request was made
+
+	Through   string `json:"through,omitempty"`    // as in Vantage; empty: proves every target
+	NotPurged bool   `json:"not_purged,omitempty"` // older, and not to be purged: proves nothing
+	Hint      string `json:"hint,omitempty"`       // what to do about it
 }
 
 func (e Evidence) String() string {
@@ -44,7 +53,14 @@ func (e Evidence) String() string {
 	case e.Unseen:
 		verdict = "could not be looked at"
 	}
-	return fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
+	if e.NotPurged {
+		verdict = "proves nothing"
+	}
+	text := fmt.Sprintf("%s at %s %s: %s, wanted %s", e.URL, e.Vantage, verdict, e.Seen, e.Wanted)
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
 }
 
 // A Verifier finds out whether caches serve fresh content. It returns evidence
@@ -62,6 +78,7 @@ type Vantage struct {
 	URL     string // required
 	Address string // host:port to connect to; default from URL
 	Host    string // Host header; default from URL. TLS still asks for the name in URL
+	Through string // the only target it looks through: provider or provider/scope; default: all
 }
 
 // ProbeConfig of NewProbe.
@@ -135,7 +152,7 @@ func (p *Probe) Verify(ctx context.Context, want Want) ([]Evidence, error) {
 const maxProbeBody = 64 << 10
 
 func (p *Probe) look(ctx context.Context, v Vantage, want Want) (e Evidence) {
-	e = Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now()}
+	e = Evidence{Vantage: v.Name, URL: v.URL, Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), At: time.Now(), Through: v.Through}
 	defer func() { e.Seen = oneline.Clip(e.Seen) }()
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -159,6 +176,9 @@ func (p *Probe) look(ctx context.Context, v Vantage, want Want) (e Evidence) {
 		return e
 	}
 	e.Seen, e.Fresh = judge(resp.StatusCode, resp.Header, p.header, want, e.At)
+	if !e.Fresh && dated(resp.Header, p.header, want) {
+		e.weigh(resp.Header, v, want)
+	}
 	return e
 }
 
@@ -190,6 +210,8 @@ func judge(status int, h http.Header, genHeader string, want Want, asked time.Ti
 			return err.Error(), false
 		case region != want.Region:
 			return gen + " of another region", false
+		case slices.Contains(want.Same, epoch):
+			return gen + ", the same release", true
 		}
 		return gen, epoch >= want.Epoch
 	}

@@ -16,7 +16,7 @@ import (
 
 func TestJudge(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	want := Want{Region: "eu-west", Epoch: 17, PurgedAt: now.Add(-10 * time.Second)}
+	want := Want{Region: "eu-west", Epoch: 17, Same: []uint64{15}, PurgedAt: now.Add(-10 * time.Second)}
 	for _, test := range []struct {
 		name   string
 		status int // 0: 200
@@ -47,6 +47,8 @@ func TestJudge(t *testing.T) {
 		{"missing at the cache", 404, http.Header{"Cache-Status": {"edge; fwd=miss"}}, false, "status 404"},
 		{"redirected by the cache", 301, http.Header{"Age": {"0"}}, false, "status 301"},
 		{"nothing", 0, http.Header{}, false, "neither"},
+		{"earlier generation of the same content", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-15"}, "Age": {"9999"}}, true, "eu-west-15, the same release"},
+		{"that of another region", 0, http.Header{"X-Ebbgate-Gen": {"us-east-15"}}, false, "of another region"},
 	} {
 		seen, fresh := judge(cmp.Or(test.status, 200), test.header, "X-Ebbgate-Gen", want, now)
 		if fresh != test.fresh || !strings.Contains(seen, test.seen) {

@@ -97,11 +97,13 @@ func (o *Outbox) Run(ctx context.Context) error {
 }
 
 // due returns one batch for each idle lane that has something to send, and
-// when to look again if nothing changes. Items that can never be sent are
-// refused on the way.
+// when to look again if nothing changes. What follows no activation waits while
+// anything of the account that does is due or being sent. Items that can never be
+// sent are refused on the way.
 func (o *Outbox) due(busy map[lane]bool, now time.Time) (batches [][]Entry, wake time.Time, changed <-chan struct{}, err error) {
 	o.mu.Lock()
 	ready := map[lane][]Entry{}
+	urgent := map[string]bool{} // provider → something that follows an activation is due
 	var hopeless []Entry
 	for id := range o.open {
 		e := o.entries[id]
@@ -115,6 +117,9 @@ func (o *Outbox) due(busy map[lane]bool, now time.Time) (batches [][]Entry, wake
 			continue // its predecessor's change wakes the loop
 		}
 		l := laneOf(e.Item)
+		if e.Item.Epoch > 0 && !at.After(now) {
+			urgent[l.provider] = true // its end wakes the loop
+		}
 		switch {
 		case busy[l]: // its end wakes the loop
 		case at.After(now):
@@ -135,6 +140,12 @@ func (o *Outbox) due(busy map[lane]bool, now time.Time) (batches [][]Entry, wake
 	changed = o.changed
 	o.mu.Unlock()
 	for l, entries := range ready {
+		if urgent[l.provider] {
+			entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Item.Epoch == 0 })
+		}
+		if len(entries) == 0 {
+			continue
+		}
 		batches = append(batches, pick(o.purgers[l.provider].Capabilities(), entries))
 	}
 	return batches, wake, changed, nil

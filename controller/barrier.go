@@ -26,11 +26,14 @@ type BarrierView struct {
 
 	NoFence string `json:"no_fence,omitempty"` // why the target has none to raise
 
-	Selectors int            `json:"selectors"`            // of the purge
-	Repeats   int            `json:"repeats,omitempty"`    // further purges because a vantage point saw stale content
-	LastError string         `json:"last_error,omitempty"` // of the newest attempt that failed
-	Sent      time.Time      `json:"sent,omitzero"`        // when the first purge left
-	Evidence  []cdn.Evidence `json:"evidence,omitempty"`   // what the vantage points saw
+	Selectors int    `json:"selectors"`            // of the purge
+	Repeats   int    `json:"repeats,omitempty"`    // further purges because a vantage point saw stale content
+	LastError string `json:"last_error,omitempty"` // of the newest attempt that failed
+	// LeftBehind is why an optional target has not taken the purge. The next one asks it again.
+	LeftBehind string `json:"left_behind,omitempty"`
+
+	Sent     time.Time      `json:"sent,omitzero"`      // when the first purge left
+	Evidence []cdn.Evidence `json:"evidence,omitempty"` // what the vantage points saw
 }
 
 // barriers returns the barriers of an app's regions, by region and tier.
@@ -57,10 +60,18 @@ func (c *Controller) barriers(s rollout.State) []BarrierView {
 			for _, e := range purges[place{string(r), t.Provider, t.Scope, uint64(p.Epoch)}] {
 				v.take(e, p.Round)
 			}
+			if v.Optional && (lags(v.Fence) || lags(v.First) || lags(v.Second)) {
+				v.LeftBehind = v.LastError
+			}
 			all = append(all, v)
 		}
 	}
 	return all
+}
+
+// leftBehind returns the targets of the app's regions that were left behind.
+func (c *Controller) leftBehind(s rollout.State) []BarrierView {
+	return slices.DeleteFunc(c.barriers(s), func(b BarrierView) bool { return b.LeftBehind == "" })
 }
 
 // take counts an outbox entry in if it is of the round.
@@ -100,3 +111,6 @@ func (v *BarrierView) take(e cdn.Entry, round int) {
 func behind(s cdn.State) int {
 	return slices.Index([]cdn.State{cdn.StateRefused, cdn.StateIntended, cdn.StateSent, cdn.StateAccepted, cdn.StateVerified}, s)
 }
+
+// lags reports whether a target was asked and has not said yes.
+func lags(s cdn.State) bool { return s != "" && behind(s) < behind(cdn.StateAccepted) }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +74,86 @@ func (p fenced) Fence(_ context.Context, scope, name string, epoch uint64) error
 	}
 	p.tape.add("%s fences %s below %d", p.name, name, epoch)
 	return nil
+}
+
+// fickle is a tier whose token may be wrong for a time.
+type fickle struct {
+	tier
+	wrong *atomic.Bool
+}
+
+func (p fickle) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) {
+	if p.wrong.Load() {
+		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Auth, Message: "403 bad token"}
+	}
+	return p.tier.Purge(ctx, r)
+}
+
+// An optional target that refuses is left behind, which is said wherever one looks, and is asked
+// for all that it refused with the next purge, also when that has nothing of its own to ask.
+func TestOptionalLeftBehind(t *testing.T) {
+	for _, next := range []string{"a3", "a2"} { // of a.conf: other content, the same
+		t.Run(next, func(t *testing.T) {
+			tp, wrong := &tape{}, &atomic.Bool{}
+			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+				c.Purgers = []cdn.Purger{tier{name: "fast", tape: tp}, fickle{tier{name: "cf", tape: tp}, wrong}}
+				c.Regions = map[wire.Region]controller.RegionConfig{ams: {CDN: []controller.CDNTarget{
+					{Provider: "fast", Scope: "s"}, {Provider: "cf", Scope: "zone", Optional: true},
+				}}}
+			}})
+			d := f.drive()
+			release := func(version wire.Version, a string) controller.BundleInfo {
+				c := site(edge, version, a, "b")
+				c.purge = []wire.PurgeRule{{Files: "a.conf", Selectors: []string{"key:gen-{epoch}"}}}
+				return f.publish(d, c)
+			}
+			f.roll(d, release("1", "a"), plan([]wire.Region{ams}), "done")
+			wrong.Store(true)
+			f.roll(d, release("2", "a2"), plan([]wire.Region{ams}), "done")
+			left := func() (barriers, explained, regions string) {
+				v, err := d.App(t.Context(), edge)
+				must(t, err)
+				for _, b := range v.Barriers {
+					if b.LeftBehind != "" {
+						barriers = fmt.Sprintf("%s/%s at %s: %s", b.Provider, b.Scope, b.Epoch, b.LeftBehind)
+					}
+				}
+				rs, err := d.Regions(t.Context())
+				must(t, err)
+				return barriers, v.Explain[len(v.Explain)-1], rs[0].LeftBehind["cf/zone"]
+			}
+			eventually(t, func() error {
+				barriers, explained, regions := left()
+				for _, text := range []string{barriers, explained, regions} {
+					if !strings.Contains(text, "403 bad token") {
+						return fmt.Errorf("told: %q", text)
+					}
+				}
+				return nil
+			})
+
+			wrong.Store(false)
+			f.roll(d, release("3", next), plan([]wire.Region{ams}), "done")
+			eventually(t, func() error {
+				asked := 0 // twice for the first release, twice for the third
+				for _, call := range tp.since(0) {
+					asked += btoi(strings.HasPrefix(call, "cf purges") && strings.Contains(call, "key:gen-1"))
+				}
+				barriers, explained, regions := left()
+				if asked != 4 || barriers != "" || strings.Contains(explained, "left behind") || regions != "" {
+					return fmt.Errorf("cf was asked %d times for what it refused; told: %q, %q, %q", asked, barriers, explained, regions)
+				}
+				return nil
+			})
+			before := len(tp.since(0))
+			f.roll(d, release("4", "a4"), plan([]wire.Region{ams}), "done")
+			for _, call := range tp.since(before) {
+				if strings.Contains(call, "key:gen-1") {
+					t.Errorf("what was made up for is asked again: %s", call)
+				}
+			}
+		})
+	}
 }
 
 // A region's barrier has an order: fences, then the purges from the origin outwards, then

@@ -60,7 +60,8 @@ type CDNTarget struct {
 	// refill from them. A shield is 0, the edge before it 1.
 	Tier int `json:"tier,omitempty" yaml:"tier"`
 	// Optional lets a region go on without it: its purges are sent and repeated all the same,
-	// and nobody waits for them or proves them.
+	// and nobody waits for them or proves them. What it refuses is told, and asked again with
+	// the region's next purge.
 	Optional bool `json:"optional,omitempty" yaml:"optional"`
 }
 

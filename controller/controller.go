@@ -43,7 +43,8 @@ type Controller struct {
 	work       chan struct{}             // capacity 1: the pump has something to do
 	queue      effectQueue               // effects journaled, not yet carried out
 
-	following sync.Map // effect id → true: purges whose end is awaited, gates that are being read
+	runs      sync.Mutex // one purge by hand at a time is counted and stored
+	following sync.Map   // effect id → true: purges whose end is awaited, gates that are being read
 	followers sync.WaitGroup
 	readings  readings
 

@@ -130,9 +130,31 @@ func TestRunsAreBounded(t *testing.T) {
 		}
 	}
 	for _, bad := range []controller.PurgeRequest{
-		{Region: ams}, {Region: ams, Selectors: []string{"nonsense"}}, {Region: ams, Selectors: []string{"host:www.example.com"}},
+		{Region: ams}, {Region: ams, Selectors: make([]string, 1001)}, {Region: ams, Selectors: []string{"nonsense"}}, {Region: ams, Selectors: []string{"host:www.example.com"}},
 	} {
 		_, err := d.RunPurge(t.Context(), bad, "op")
 		wantErr(t, fmt.Sprint(bad.Selectors), err, controller.ErrInvalid)
 	}
+}
+
+// Purges by hand that a provider does not take fill their own part of the outbox, and neither
+// stop nor hold up a rollout.
+func TestRunsLeaveRoomForRollouts(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: map[wire.Region][]wire.AgentID{ams: {"a1"}, fra: {"f1"}}, config: func(c *controller.Config) {
+		c.Purgers = append(c.Purgers, tier{name: "gone", down: true})
+		c.Regions[fra] = controller.RegionConfig{CDN: []controller.CDNTarget{{Provider: "gone", Scope: "s"}}}
+	}})
+	d := f.drive()
+	selectors := make([]string, 1000)
+	for i := range selectors {
+		selectors[i] = fmt.Sprintf("key:k%d", i)
+	}
+	for range 5 {
+		_, err := d.RunPurge(t.Context(), controller.PurgeRequest{Region: fra, Selectors: selectors}, "op")
+		must(t, err)
+	}
+	_, err := d.RunPurge(t.Context(), controller.PurgeRequest{Region: fra, Selectors: selectors[:1]}, "op")
+	wantErr(t, "the outbox's part for purges by hand is full", err, controller.ErrConflict)
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
 }

@@ -104,7 +104,13 @@ func newID() string {
 // view shows a state that the loop has returned. It looks through all of the outbox, which
 // the loop has no time for.
 func (c *Controller) view(s rollout.State) AppView {
-	return AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s)}
+	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s)}
+	for _, b := range v.Barriers {
+		if b.LeftBehind != "" {
+			v.Explain = append(v.Explain, fmt.Sprintf("%s: %s/%s (optional) was left behind by the purge of epoch %s, the next one asks it again: %s", b.Region, b.Provider, b.Scope, b.Epoch, b.LeftBehind))
+		}
+	}
+	return v
 }
 
 // App returns the state of one app.
@@ -159,8 +165,12 @@ func (c *Controller) History(ctx context.Context, app wire.App) ([]rollout.Rollo
 
 // Regions returns every configured region, by name.
 func (c *Controller) Regions(ctx context.Context) ([]RegionView, error) {
-	return do(ctx, c, func() ([]RegionView, error) {
+	var states []rollout.State
+	views, err := do(ctx, c, func() ([]RegionView, error) {
 		views := []RegionView{}
+		for _, app := range wire.Keys(c.states) {
+			states = append(states, c.states[app])
+		}
 		for _, r := range wire.Keys(c.cfg.Regions) {
 			v := RegionView{Region: r, Sequence: c.wants[r].Sequence, Apps: make(map[wire.App]Held), CDN: c.cfg.Regions[r].CDN}
 			for _, n := range c.registry.list(r) {
@@ -178,6 +188,19 @@ func (c *Controller) Regions(ctx context.Context) ([]RegionView, error) {
 		}
 		return views, nil
 	})
+	for _, s := range states { // not in the loop, as in view
+		for _, b := range c.leftBehind(s) {
+			i := slices.IndexFunc(views, func(v RegionView) bool { return v.Region == b.Region })
+			if i < 0 {
+				continue
+			}
+			if views[i].LeftBehind == nil {
+				views[i].LeftBehind = make(map[string]string)
+			}
+			views[i].LeftBehind[b.Provider+"/"+b.Scope] = fmt.Sprintf("%s at epoch %s: %s", s.App, b.Epoch, b.LeftBehind)
+		}
+	}
+	return views, err
 }
 
 // Events returns what happened after an event, and then what happens, until ctx ends or

@@ -21,6 +21,9 @@ const (
 	roundsPerEffect = 2 * (1 + purgeRepeats)
 	// keptRuns is how many items of purges that operators asked for are kept in a region.
 	keptRuns = 1000
+	// maxRun bounds the selectors of one such purge, maxRuns the items of all: a tenth of the
+	// outbox, and no less than one purge may need.
+	maxRun, maxRuns = 1000, 10_000
 	// runEpoch marks purges that an operator asked for; no activation has epoch zero.
 	runEpoch = 0
 )
@@ -206,7 +209,7 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 }
 
 // verify has every stage accepted and, where the app has vantage points in the region, waits
-// until all of them see the epoch. It repeats the purge when one does not.
+// until all of them see the epoch or the same content. It repeats the purge when one does not.
 func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) error {
 	for attempt := 0; ; attempt++ {
 		ids, err := c.carryThrough(ctx, e, c.stages(e, selectors, attempt))
@@ -216,7 +219,7 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if len(ids) == 0 { // nobody waits for what was sent
 			return nil
 		}
-		evidence, err := c.outbox.Verify(ctx, c.verifier(e), cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch)}, ids...)
+		evidence, err := c.outbox.Verify(ctx, c.verifier(e), wanted(e, selectors), ids...)
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 		}
@@ -246,6 +249,15 @@ func generation(e rollout.Purge) wire.Generation {
 	return wire.Generation{App: e.App, Region: e.Region, Epoch: e.Epoch}
 }
 
+// wanted is what a vantage point may see after a purge.
+func wanted(e rollout.Purge, purged []cdn.Selector) cdn.Want {
+	w := cdn.Want{Region: generation(e).Name(), Epoch: uint64(e.Epoch), Purged: purged}
+	for _, epoch := range e.Same {
+		w.Same = append(w.Same, uint64(epoch))
+	}
+	return w
+}
+
 func (c *Controller) verifier(e rollout.Purge) cdn.Verifier {
 	if p := c.cfg.Regions[e.Region].Probes[e.App]; p != nil {
 		return p
@@ -257,10 +269,7 @@ func (c *Controller) verifier(e rollout.Purge) cdn.Verifier {
 type unprobed struct{}
 
 func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error) {
-	return []cdn.Evidence{{
-		Vantage: "none", Seen: "accepted by the providers; no vantage point is configured",
-		Wanted: fmt.Sprintf("%s-%d", want.Region, want.Epoch), Fresh: true, At: time.Now().UTC(),
-	}}, nil
+	return []cdn.Evidence{cdn.Word(want, "", "accepted by the providers; no vantage point is configured")}, nil
 }
 
 // purged tells the engine how a purge ended.

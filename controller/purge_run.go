@@ -27,8 +27,8 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 	if len(region.CDN) == 0 {
 		return nil, fmt.Errorf("%w: region %s has no cdn configured", ErrConflict, req.Region)
 	}
-	if len(req.Selectors) == 0 {
-		return nil, fmt.Errorf("%w: selectors is empty", ErrInvalid)
+	if n := len(req.Selectors); n == 0 || n > maxRun {
+		return nil, fmt.Errorf("%w: selectors has %d entries, want 1 to %d", ErrInvalid, n, maxRun)
 	}
 	var selectors []cdn.Selector
 	for i, text := range req.Selectors {
@@ -43,6 +43,11 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		}
 		selectors = append(selectors, s)
 	}
+	c.runs.Lock()
+	defer c.runs.Unlock()
+	if err := c.forgetRuns(req.Region, 2*len(selectors)*len(region.CDN)); err != nil {
+		return nil, err
+	}
 	stages, err := decide(ctx, c, func() ([]stage, error) {
 		w := &write{}
 		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
@@ -53,9 +58,6 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		return c.stages(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
 	})
 	if err != nil {
-		return nil, err
-	}
-	if err := c.forgetRuns(req.Region); err != nil {
 		return nil, err
 	}
 	// All at once: nobody would submit the later stages after a crash. Their order is kept
@@ -75,20 +77,33 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 	return views, nil
 }
 
-// forgetRuns drops what operators had purged in a region and is over, once it is much:
-// rollouts share the outbox, which has an end.
-func (c *Controller) forgetRuns(region wire.Region) error {
-	runs := 0
-	for _, e := range c.outbox.List(cdn.Filter{Region: string(region)}) {
-		if e.Item.App == "" {
-			runs++
+// forgetRuns makes room for items of another purge by hand: it drops those of a region that are
+// over once they are many, and those of all regions before they would take more than their part
+// of the outbox, which they share with rollouts.
+func (c *Controller) forgetRuns(region wire.Region, more int) error {
+	if n := len(c.runsIn(region)); n >= keptRuns {
+		if _, err := c.outbox.Prune("", string(region), runEpoch+1); err != nil {
+			return err
 		}
 	}
-	if runs < keptRuns {
+	if len(c.runsIn(""))+more <= maxRuns {
 		return nil
 	}
-	_, err := c.outbox.Prune("", string(region), runEpoch+1)
-	return err
+	for _, r := range wire.Keys(c.cfg.Regions) {
+		if _, err := c.outbox.Prune("", string(r), runEpoch+1); err != nil {
+			return err
+		}
+	}
+	if open := len(c.runsIn("")); open+more > maxRuns {
+		return fmt.Errorf("%w: %d items of purges by hand still wait for their providers, at most %d may; try again later", ErrConflict, open, maxRuns)
+	}
+	return nil
+}
+
+// runsIn returns what operators have had purged in a region; empty: in all.
+func (c *Controller) runsIn(region wire.Region) []cdn.Entry {
+	all := c.outbox.List(cdn.Filter{Region: string(region)})
+	return slices.DeleteFunc(all, func(e cdn.Entry) bool { return e.Item.Epoch != runEpoch })
 }
 
 // Purges returns the purge outbox of a region and app, newest epoch first; empty names

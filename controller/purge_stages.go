@@ -25,9 +25,6 @@ type stage struct {
 // more, after the longest time that an answer may have been on its way, and not before the
 // gap that the provider advises.
 func (c *Controller) stages(e rollout.Purge, selectors []cdn.Selector, attempt int) []stage {
-	if len(selectors) == 0 {
-		return nil
-	}
 	targets := c.cfg.Regions[e.Region].CDN
 	tiers := make(map[int][]CDNTarget)
 	for _, t := range targets {
@@ -42,6 +39,10 @@ func (c *Controller) stages(e rollout.Purge, selectors []cdn.Selector, attempt i
 				Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
 			}
 			purger := c.purger(t.Provider)
+			selectors := slices.Concat(selectors, c.owed(e, t))
+			if len(selectors) == 0 {
+				continue
+			}
 			if _, can := purger.(cdn.Fencer); can && e.Epoch != runEpoch {
 				raise := about
 				raise.Selector = cdn.Selector{Kind: cdn.Fence, Value: generation(e).Name()}
@@ -59,6 +60,25 @@ func (c *Controller) stages(e rollout.Purge, selectors []cdn.Selector, attempt i
 		}
 	}
 	return slices.DeleteFunc(all, func(s stage) bool { return len(s.items)+len(s.loose) == 0 })
+}
+
+// owed returns what an optional target has refused in earlier purges of the app's region and
+// was not asked for again since: nobody waited, and the region has gone on.
+func (c *Controller) owed(e rollout.Purge, t CDNTarget) []cdn.Selector {
+	if !t.Optional || e.Epoch == runEpoch {
+		return nil
+	}
+	caps, refused := c.purger(t.Provider).Capabilities(), make(map[cdn.Selector]bool)
+	for _, entry := range c.outbox.List(cdn.Filter{Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region)}) {
+		item := entry.Item // by epoch and round
+		own := item.Epoch == uint64(e.Epoch) && item.Round > (e.Round-1)*roundsPerEffect
+		if own || item.Epoch > uint64(e.Epoch) || item.Selector.Kind == cdn.Fence {
+			continue
+		}
+		refused[item.Selector] = entry.State == cdn.StateRefused
+	}
+	maps.DeleteFunc(refused, func(s cdn.Selector, owed bool) bool { return !owed || caps.Check(s, false) != nil })
+	return slices.SortedFunc(maps.Keys(refused), cdn.Selector.Compare)
 }
 
 func (s *stage) add(t CDNTarget, item cdn.Item) {

@@ -95,3 +95,138 @@ func TestVantagePoints(t *testing.T) {
 		})
 	}
 }
+
+// After a rollback, what is cached of the release that the region goes back to bears the epoch
+// of its first activation: it is not purged and not stale. What bears the bad one's is.
+func TestVantageAfterRollback(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		cached string // after the rollback
+		ends   rollout.RolloutStatus
+		why    string // of the halt
+	}{
+		{"same release, earlier epoch", "edge.ams-1", rollout.StatusReverted, ""},
+		{"new epoch", "edge.ams-3", rollout.StatusReverted, ""},
+		{"bad release", "edge.ams-2", rollout.StatusHolding, "edge.ams-2, wanted edge.ams-3"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var cached atomic.Value
+			cached.Store("edge.ams-1")
+			cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Ebbgate-Gen", cached.Load().(string))
+			}))
+			t.Cleanup(cache.Close)
+			probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL}}})
+			must(t, err)
+			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+				r := c.Regions[ams]
+				r.Probes = map[wire.App]*cdn.Probe{edge: probe}
+				c.Regions[ams] = r
+			}})
+			d := f.drive()
+			release := func(version wire.Version, text string) controller.BundleInfo {
+				c := site(edge, version, text, "b")
+				c.purge = []wire.PurgeRule{{Files: "**", Selectors: []string{"key:gen:{app}.{region}-{epoch}"}}}
+				return f.publish(d, c)
+			}
+			f.roll(d, release("1", "a"), plan([]wire.Region{ams}), rollout.StatusDone)
+			before := len(f.line.purgesBetween(ams, -1, -1))
+
+			cached.Store(test.cached)
+			f.agents["a1"].behave(behaviour{takeBack: "2"})
+			r := f.roll(d, release("2", "bad"), plan([]wire.Region{ams}), test.ends)
+			if !strings.Contains(r.Halt, test.why) {
+				t.Errorf("halted for %q, want %q", r.Halt, test.why)
+			}
+			for _, m := range f.line.purgesBetween(ams, -1, -1)[before:] {
+				if m.detail != "key:gen:edge.ams-2" {
+					t.Errorf("purged %s after the rollback", m.detail)
+				}
+			}
+			if test.why != "" {
+				return
+			}
+			entries, err := d.Purges(t.Context(), ams, edge)
+			must(t, err)
+			for _, e := range entries {
+				if e.State == cdn.StateVerified && (len(e.Evidence) != 1 || !strings.Contains(e.Evidence[0].Seen, test.cached)) {
+					t.Errorf("the evidence of %s is %v, want %s", e.Item.Selector, e.Evidence, test.cached)
+				}
+			}
+		})
+	}
+}
+
+// A vantage point that names a target proves that one; the others have their provider's word.
+func TestVantageThroughOneTarget(t *testing.T) {
+	t.Parallel()
+	cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Ebbgate-Gen", "edge.ams-1") }))
+	t.Cleanup(cache.Close)
+	probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL, Through: "near/s"}}})
+	must(t, err)
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+		c.Purgers = []cdn.Purger{tier{name: "near", tape: &tape{}}, tier{name: "far", tape: &tape{}}}
+		c.Regions = map[wire.Region]controller.RegionConfig{ams: {
+			CDN:    []controller.CDNTarget{{Provider: "near", Scope: "s"}, {Provider: "far", Scope: "s"}},
+			Probes: map[wire.App]*cdn.Probe{edge: probe},
+		}}
+	}})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), rollout.StatusDone)
+	entries, err := d.Purges(t.Context(), ams, edge)
+	must(t, err)
+	want := map[string]string{"near": "edge.ams-1", "far": "accepted by far/s; no vantage point looks through it"}
+	for _, e := range entries {
+		if e.State != cdn.StateVerified || len(e.Evidence) != 1 || e.Evidence[0].Seen != want[e.Item.Provider] {
+			t.Errorf("%s at %s is %s: %v", e.Item.Selector, e.Item.Provider, e.State, e.Evidence)
+		}
+	}
+	if len(entries) != 8 {
+		t.Errorf("%d entries, want both keys twice at both", len(entries))
+	}
+}
+
+// A page that a release leaves alone keeps its generation: its tags show that it was not purged,
+// and the rollout goes on with the provider's word. Without tags it holds, and says why.
+func TestVantageOnUnchangedPage(t *testing.T) {
+	for name, tags := range map[string]string{"tagged": "edge-b", "without tags": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Ebbgate-Gen", "edge.ams-1")
+				if tags != "" {
+					w.Header().Set("Surrogate-Key", tags)
+				}
+			}))
+			t.Cleanup(cache.Close)
+			probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL}}})
+			must(t, err)
+			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+				r := c.Regions[ams]
+				r.Probes = map[wire.App]*cdn.Probe{edge: probe}
+				c.Regions[ams] = r
+			}})
+			d := f.drive()
+			f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), rollout.StatusDone)
+			v2 := f.publish(d, site(edge, "2", "a2", "b"))
+			if tags == "" {
+				if r := f.roll(d, v2, plan([]wire.Region{ams}), rollout.StatusHolding); !strings.Contains(r.Halt, "a vantage point needs a URL that every release purges") {
+					t.Errorf("halted for %q", r.Halt)
+				}
+				return
+			}
+			f.roll(d, v2, plan([]wire.Region{ams}), rollout.StatusDone)
+			entries, err := d.Purges(t.Context(), ams, edge)
+			must(t, err)
+			for _, e := range entries {
+				if e.Item.Epoch != 2 {
+					continue
+				}
+				if e.State != cdn.StateVerified || len(e.Evidence) != 2 || !e.Evidence[0].NotPurged || !strings.Contains(e.Evidence[1].Seen, "accepted by fastly") {
+					t.Errorf("%s is %s: %v", e.Item.Selector, e.State, e.Evidence)
+				}
+			}
+		})
+	}
+}

@@ -103,6 +103,8 @@ type RegionView struct {
 	Sequence uint64            `json:"sequence"` // of its desired document
 	Apps     map[wire.App]Held `json:"apps"`     // app → what it has committed
 	CDN      []CDNTarget       `json:"cdn"`
+	// LeftBehind is why optional targets have not taken the newest purge: "provider/scope" → reason.
+	LeftBehind map[string]string `json:"left_behind,omitempty"`
 }
 
 // Held is what a region has committed of an app.

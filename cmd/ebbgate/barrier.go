@@ -12,13 +12,18 @@ import (
 )
 
 // targets says how far the purge of a region is at each target of its CDN, from the origin
-// outwards, while it is under way or cannot go on.
+// outwards, while it is under way or cannot go on; later, which it left behind.
 func (t tree) targets(r rollout.RegionSummary) (lines []string) {
-	if r.Purge == nil || !r.Purge.Verified.IsZero() || r.Phase == rollout.PhaseIdle {
+	if r.Purge == nil {
 		return nil
 	}
+	over := !r.Purge.Verified.IsZero() || r.Phase == rollout.PhaseIdle
 	for _, b := range t.barriers {
-		if b.Region == r.Region {
+		switch {
+		case b.Region != r.Region:
+		case over && b.LeftBehind != "":
+			lines = append(lines, t.wrap("    ", yellow, "left behind: "+barrierText(b))...)
+		case !over:
 			lines = append(lines, t.wrap("    ", nil, barrierText(b))...)
 		}
 	}

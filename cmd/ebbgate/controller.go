@@ -36,7 +36,8 @@ freeze lists windows, as in a plan, in which nothing begins in the whole fleet.
 
 providers names the accounts at CDN providers, and a region's cdn list which of their scopes
 are its caches; tier (0) says how far from the origin each is, optional: true that nobody
-waits for it.
+waits for it: if it refuses a purge it is left behind, which "rollout get", "rollout explain"
+and "region ls" tell, and asked for that again with the region's next purge.
 
   providers:
     edge:                     # the account
@@ -46,6 +47,14 @@ waits for it.
   regions:
     eu-west:
       cdn: [{provider: edge, scope: SU1Z0isxPaozGVKXdv0eY, tier: 1}]
+
+A region's probes are its vantage points: of an app, with a name and a url that is asked after
+a purge, its answer telling whether the purge worked; address (host:port) asks one particular
+cache, host replaces the Host header. through names the one target that it looks through and
+proves, provider or provider/scope; without it, it proves all. Of a target that none proves,
+the provider's word is taken, and the evidence says so. The url should be one that every
+release purges, such as the page of the identity: an older answer that nothing has purged, as
+its Cache-Tag or Surrogate-Key shows, proves nothing; one without either counts as stale.
 
   kind        scope         needs               may have
   fastly      service       token_file          endpoint, fences

@@ -104,6 +104,9 @@ type vantageConfig struct {
 	URL     string   `yaml:"url"`
 	Address string   `yaml:"address"`
 	Host    string   `yaml:"host"`
+	// Through names the one target of the region's cdn that it looks through and proves,
+	// provider or provider/scope. Default: it proves all, as it looks through the whole chain.
+	Through string `yaml:"through"`
 }
 
 // gatesConfig names whom the gates of plans may ask.
@@ -206,6 +209,13 @@ func (cfg *controllerConfig) validateRegions() error {
 				return within(fmt.Sprintf("%s.cdn[%d].scope", field, i), err)
 			}
 		}
+		for i, v := range cfg.Regions[r].Probes {
+			if v.Through != "" && !slices.ContainsFunc(cfg.Regions[r].CDN, func(t controller.CDNTarget) bool {
+				return !t.Optional && (v.Through == t.Provider || v.Through == t.Provider+"/"+t.Scope)
+			}) {
+				return wrong(fmt.Sprintf("%s.probes[%d].through", field, i), "%q is no provider or provider/scope of the region's cdn that is not optional", v.Through)
+			}
+		}
 	}
 	for _, r := range wire.Keys(cfg.Gossip.Seeds) {
 		if _, ok := cfg.Regions[r]; !ok {
@@ -249,7 +259,7 @@ func (cfg *controllerConfig) regions() (map[wire.Region]controller.RegionConfig,
 			if err := wire.CheckToken(string(v.App)); err != nil {
 				return nil, within(fmt.Sprintf("regions.%s.probes[%d].app", name, i), err)
 			}
-			vantages[v.App] = append(vantages[v.App], cdn.Vantage{Name: v.Name, URL: v.URL, Address: v.Address, Host: v.Host})
+			vantages[v.App] = append(vantages[v.App], cdn.Vantage{Name: v.Name, URL: v.URL, Address: v.Address, Host: v.Host, Through: v.Through})
 		}
 		r.Probes = make(map[wire.App]*cdn.Probe)
 		for _, app := range wire.Keys(vantages) {

@@ -156,18 +156,20 @@ func ended(t *testing.T) context.Context {
 // Everything that the file alone can have wrong is said with its line before anything starts.
 func TestConfigLines(t *testing.T) {
 	for text, want := range map[string]string{
-		"regions:\n  ams:\n    cdn:\n    - {provider: nope, scope: s}":                                                 `:4: regions.ams.cdn[0].provider: "nope" is not one of providers`,
-		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge}]}":                ":4: regions.ams.cdn[0].scope: is blank",
-		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge, scope: zone 2}]}": `:4: regions.ams.cdn[0].scope: "zone 2" must be 1 to 64 letters, digits, - or _`,
-		"regions:\n  ams: {}\n  Bad_Name: {}":                                                                          ":3: regions.Bad_Name: ",
-		"regions: {ams: {}}\nfreeze:\n- {days: [fri], from: '15:00', until: '16:00'}\n- {from: nonsense}":              `:4: freeze[1].from: is "nonsense"`,
-		"regions: {ams: {}}\ngossip:\n  seeds: {mars: [127.0.0.1:1]}":                                                  ":3: gossip.seeds.mars: is not one of regions",
-		"regions: {ams: {}}\nnats:\n  listen: nowhere":                                                                 `:3: nats.listen: "nowhere" is not host:port`,
-		"regions: {ams: {}}\nnats:\n  listen: 127.0.0.1:nats":                                                          `:3: nats.listen: "127.0.0.1:nats" is not host:port`,
-		"regions:\n  ams:\n    probes:\n    - {app: Bad_Name, url: 'http://127.0.0.1/'}":                               ":4: regions.ams.probes[0].app: ",
-		"regions:\n  ams:\n    probes:\n    - {app: waf, name: here, url: 'gopher://127.0.0.1/'}":                      ":3: regions.ams.probes: ",
-		"regions: {ams: {}}\ngates:\n  prometheus:\n    main: {url: http://127.0.0.1, token_file: none.token}":         ":4: gates.prometheus.main: token_file: ",
-		"regions: {ams: {}}\nproviders:\n  edge: {kind: fastly, token_file: none.token}":                               ":3: providers.edge: token_file: ",
+		"regions:\n  ams:\n    cdn:\n    - {provider: nope, scope: s}":                                                                                                                          `:4: regions.ams.cdn[0].provider: "nope" is not one of providers`,
+		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge}]}":                                                                                         ":4: regions.ams.cdn[0].scope: is blank",
+		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge, scope: zone 2}]}":                                                                          `:4: regions.ams.cdn[0].scope: "zone 2" must be 1 to 64 letters, digits, - or _`,
+		"regions:\n  ams: {}\n  Bad_Name: {}":                                                                                                                                                   ":3: regions.Bad_Name: ",
+		"regions: {ams: {}}\nfreeze:\n- {days: [fri], from: '15:00', until: '16:00'}\n- {from: nonsense}":                                                                                       `:4: freeze[1].from: is "nonsense"`,
+		"regions: {ams: {}}\ngossip:\n  seeds: {mars: [127.0.0.1:1]}":                                                                                                                           ":3: gossip.seeds.mars: is not one of regions",
+		"regions: {ams: {}}\nnats:\n  listen: nowhere":                                                                                                                                          `:3: nats.listen: "nowhere" is not host:port`,
+		"regions: {ams: {}}\nnats:\n  listen: 127.0.0.1:nats":                                                                                                                                   `:3: nats.listen: "127.0.0.1:nats" is not host:port`,
+		"regions:\n  ams:\n    probes:\n    - {app: Bad_Name, url: 'http://127.0.0.1/'}":                                                                                                        ":4: regions.ams.probes[0].app: ",
+		"regions:\n  ams:\n    probes:\n    - {app: waf, name: here, url: 'gopher://127.0.0.1/'}":                                                                                               ":3: regions.ams.probes: ",
+		"regions: {ams: {}}\ngates:\n  prometheus:\n    main: {url: http://127.0.0.1, token_file: none.token}":                                                                                  ":4: gates.prometheus.main: token_file: ",
+		"regions: {ams: {}}\nproviders:\n  edge: {kind: fastly, token_file: none.token}":                                                                                                        ":3: providers.edge: token_file: ",
+		"providers: {cf: {kind: http, groups: {a: ['http://127.0.0.1:1']}}}\nregions:\n  ams:\n    cdn: [{provider: cf, scope: a}]\n    probes:\n    - app: waf\n      through: cf/b":           ":7: regions.ams.probes[0].through: \"cf/b\" is no provider",
+		"providers: {cf: {kind: http, groups: {a: ['http://127.0.0.1:1']}}}\nregions:\n  ams:\n    cdn: [{provider: cf, scope: a, optional: true}]\n    probes:\n    - {app: waf, through: cf}": ":6: regions.ams.probes[0].through: \"cf\" is no provider",
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "controller.yaml")

@@ -16,9 +16,10 @@ func newPurgeRunCommand(c *cli) *cobra.Command {
 	var region string
 	var yes bool
 	cmd := &cobra.Command{
-		Use:     "run SELECTOR… --region REGION",
-		Short:   "Purge CDN content of a region by hand",
-		Long:    `Purge CDN content of a region by hand. A selector is key:NAME, url:URL, prefix:PREFIX, host:HOST or all.`,
+		Use:   "run SELECTOR… --region REGION",
+		Short: "Purge CDN content of a region by hand",
+		Long: `Purge CDN content of a region by hand. A selector is key:NAME, url:URL, prefix:PREFIX, host:HOST or all.
+At most 1,000 may be named. What rollouts ask of the same account goes first.`,
 		Example: "  ebbgate purge run --region eu-west key:rules url:https://www.example.com/a",
 		Args:    takes("SELECTOR…"),
 		RunE: func(cmd *cobra.Command, args []string) error {

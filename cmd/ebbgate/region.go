@@ -58,7 +58,11 @@ var regionList = list[controller.RegionView]{
 		{head: "CDN", cell: func(r controller.RegionView) string {
 			var targets []string
 			for _, t := range r.CDN {
-				targets = append(targets, t.Provider+"/"+t.Scope)
+				name := t.Provider + "/" + t.Scope
+				if r.LeftBehind[name] != "" {
+					name += " (left behind)"
+				}
+				targets = append(targets, name)
 			}
 			return orDash(strings.Join(targets, " "))
 		}},

@@ -36,6 +36,18 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// An optional target that was left behind is told after the purge is verified, too.
+func TestTreeLeftBehind(t *testing.T) {
+	region := rollout.RegionSummary{Region: "us", Phase: rollout.PhaseCommitted, Running: "2", Purge: &rollout.PurgeRecord{Epoch: 6, Verified: apitest.Start}}
+	text := strings.Join(tree{barriers: []controller.BarrierView{
+		{Region: "us", Provider: "fast", Scope: "svc", First: cdn.StateVerified, Second: cdn.StateVerified},
+		{Region: "us", Provider: "cf", Scope: "zone", Optional: true, First: cdn.StateRefused, Second: cdn.StateRefused, LastError: "403", LeftBehind: "403"},
+	}}.region(region, rollout.StrategyRolling, apitest.Start), "\n")
+	if !strings.Contains(text, "left behind: cf/zone (optional): purge refused → again refused: 403") || strings.Contains(text, "fast/svc") {
+		t.Error(text)
+	}
+}
+
 // barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
 // was stale twice, another has no fence and is refused, and nobody waits for the last.
 var barriers = map[string][]controller.BarrierView{ // scene → targets

@@ -36,6 +36,19 @@ func TestStartOnMovedBase(t *testing.T) {
 	}
 }
 
+// What a region served of the bundle that its purge leaves is named by epoch, but for an epoch
+// that somebody says was another bundle's.
+func TestPurgeNamesTheSame(t *testing.T) {
+	good, bad := bundle("1.0").Digest, bundle("2.0").Digest
+	rr := RegionRecord{
+		Purge:  &PurgeRecord{Epoch: 10, Round: 1, To: good, From: []Served{{bad, 9}, {bad, 6}}},
+		Served: []Served{{good, 8}, {good, 4}, {bad, 9}, {good, 9}, {good, 6}, {good, 10}, {good, 12}},
+	}
+	if got, want := purgeOf("edge", "eu", rr).Same, []wire.Epoch{4, 8}; !slices.Equal(got, want) {
+		t.Errorf("the same at %v, want %v", got, want)
+	}
+}
+
 // An agent that reports contents nobody ordered must not make the controller forget which
 // contents its region may serve.
 func TestReportsCannotFloodServed(t *testing.T) {

@@ -31,6 +31,9 @@ type Purge struct {
 	Round  int         `json:"round"`
 	From   []Served    `json:"from"`
 	To     wire.Digest `json:"to"`
+	// Same are earlier epochs, ascending, at which the region served To and nothing else: what is
+	// cached under them is not purged, and not stale.
+	Same []wire.Epoch `json:"same,omitempty"`
 }
 
 // Measure asks to read a gate and to answer with [Measured], also when there is no answer.
@@ -92,12 +95,13 @@ func Pending(s State) []Effect {
 	}
 	for _, r := range wire.Keys(s.Regions) {
 		if p := s.Regions[r].Purge; p != nil && p.open() {
-			effects = append(effects, purgeOf(s.App, r, p))
+			effects = append(effects, purgeOf(s.App, r, s.Regions[r]))
 		}
 	}
 	return effects
 }
 
-func purgeOf(app wire.App, r wire.Region, p *PurgeRecord) Purge {
-	return Purge{App: app, Region: r, Epoch: p.Epoch, Round: p.Round, From: slices.Clone(p.From), To: p.To}
+func purgeOf(app wire.App, r wire.Region, rr RegionRecord) Purge {
+	p := rr.Purge
+	return Purge{App: app, Region: r, Epoch: p.Epoch, Round: p.Round, From: slices.Clone(p.From), To: p.To, Same: rr.sameEpochs()}
 }

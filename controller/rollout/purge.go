@@ -144,6 +144,20 @@ func (rr RegionRecord) ServedBesides(to wire.Digest) []Served {
 	return from
 }
 
+// sameEpochs returns the epochs before that of the region's purge, ascending, at which it served
+// what the purge is to leave. An epoch that an agent reports with another bundle is none of them.
+func (rr RegionRecord) sameEpochs() (same []wire.Epoch) {
+	p := rr.Purge
+	for _, s := range rr.Served {
+		other := func(o Served) bool { return o.Epoch == s.Epoch && o.Digest != p.To }
+		if s.Digest == p.To && s.Epoch < p.Epoch && !slices.ContainsFunc(rr.Served, other) && !slices.ContainsFunc(p.From, other) {
+			same = append(same, s.Epoch)
+		}
+	}
+	slices.Sort(same)
+	return same
+}
+
 // maxServed bounds what a region's caches are remembered to hold.
 const maxServed = 64
 

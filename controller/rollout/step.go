@@ -255,7 +255,7 @@ func (t *turn) finish() (State, []Effect) {
 				}
 			}
 			if is.Purge != nil && is.Purge.open() && (was.Purge == nil || was.Purge.Epoch != is.Purge.Epoch || was.Purge.Round != is.Purge.Round) {
-				effects = append(effects, purgeOf(t.s.App, r, is.Purge))
+				effects = append(effects, purgeOf(t.s.App, r, is))
 			}
 		}
 	}
