@@ -150,6 +150,7 @@ const (
 	HoldMembers HoldKind = "members" // the region's member list is not known
 	HoldPurge   HoldKind = "purge"   // a purge is not verified in time
 	HoldBehind  HoldKind = "behind"  // a serving agent does not run what the region bakes
+	HoldNobody  HoldKind = "nobody"  // every agent that is heard of has failed
 
 	HoldVanished HoldKind = "vanished" // an agent switched and was not heard of since
 	HoldGate     HoldKind = "gate"     // a gate has no data
