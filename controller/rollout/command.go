@@ -226,7 +226,7 @@ func (t *turn) undo(e Undo) {
 	before := last.Before
 	ro := &Rollout{
 		ID: e.ID, By: e.By, Seed: e.ID, Undoes: last.ID, Target: before[plan.Waves[0].Regions[0]], Plan: plan,
-		Status: StatusRunning, Started: t.s.Now,
+		Status: StatusRunning, Started: t.s.Now, Shown: true,
 	}
 	ro.Target.Epoch = 0
 	t.begin(ro, func(r wire.Region) wire.Target { return before[r] })

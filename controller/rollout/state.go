@@ -201,6 +201,9 @@ type Rollout struct {
 	Ending  RolloutStatus `json:"ending,omitempty"` // what it will end as, once it goes back
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
+	// Shown says that an agent has confirmed the release. Until then one region activates; what
+	// an undo goes back to was confirmed before.
+	Shown bool `json:"shown,omitempty"`
 	// Before is what each region that this rollout committed ran before: what an undo
 	// goes back to. The zero Target: nothing.
 	Before    map[wire.Region]wire.Target `json:"before,omitempty"`
