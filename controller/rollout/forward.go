@@ -52,7 +52,7 @@ func (t *turn) judge(focus wire.Region) bool {
 			}
 			tl := t.s.tally(r)
 			failures := tl.failures
-			whole = whole || len(failures) > 0 && tl.failed == tl.serving
+			whole = whole || len(failures) > 0 && tl.allFailed()
 			for _, f := range failures {
 				all = append(all, fmt.Sprintf("%s/%s %s", r, f.agent, f.reason))
 				current = current || i == ro.Wave
