@@ -240,7 +240,7 @@ func terms(t types.Type) iter.Seq[types.Type] {
 }
 
 // call notes what is sorted at once, and refuses built-in functions that change a
-// variable of a package.
+// variable of a package, and to print what may be an address.
 func (p *purity) call(n *ast.CallExpr, sorted map[*ast.Ident]bool) {
 	f := p.info.Uses[name(n.Fun)]
 	switch f := f.(type) {
@@ -249,6 +249,9 @@ func (p *purity) call(n *ast.CallExpr, sorted map[*ast.Ident]bool) {
 			p.written(n.Args[0])
 		}
 	case *types.Func:
+		if f.Pkg() != nil && f.Pkg().Path() == "fmt" {
+			p.printed(n)
+		}
 		if f.Pkg() == nil || f.Pkg().Path() != "slices" || !strings.HasPrefix(f.Name(), "Sorted") {
 			return
 		}
@@ -256,6 +259,51 @@ func (p *purity) call(n *ast.CallExpr, sorted map[*ast.Ident]bool) {
 			sorted[name(inner.Fun)] = true
 		}
 	}
+}
+
+// printed refuses arguments of fmt that print an address. Sscan and its like want one.
+func (p *purity) printed(n *ast.CallExpr) {
+	if strings.Contains(name(n.Fun).Name, "scan") {
+		return
+	}
+	for _, arg := range n.Args {
+		if what := addressed(p.info.TypeOf(arg)); what != "" {
+			p.complain(arg, "prints a %s", what)
+		}
+	}
+}
+
+// addressed returns what in a value of the type fmt prints as an address, as far as
+// types tell: "" for what prints itself, and for an interface.
+func addressed(t types.Type) string {
+	for _, method := range []string{"Error", "String", "Format"} {
+		if o, _, _ := types.LookupFieldOrMethod(t, false, nil, method); o != nil {
+			if _, ok := o.(*types.Func); ok {
+				return ""
+			}
+		}
+	}
+	switch t := t.Underlying().(type) {
+	case *types.Pointer:
+		return "pointer"
+	case *types.Map:
+		return "map"
+	case *types.Chan:
+		return "channel"
+	case *types.Signature:
+		return "function"
+	case *types.Slice:
+		return addressed(t.Elem())
+	case *types.Array:
+		return addressed(t.Elem())
+	case *types.Struct:
+		for f := range t.Fields() {
+			if what := addressed(f.Type()); what != "" {
+				return what
+			}
+		}
+	}
+	return ""
 }
 
 // name returns the identifier that names a function, nil for a function without one.

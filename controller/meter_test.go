@@ -72,7 +72,7 @@ func (m *meter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(query, "ratio") {
 		n = errors / requests
 	}
-	fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"%g"]}]}}`, n)
+	fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[%d,"%g"]}]}}`, time.Now().Unix(), n)
 }
 
 // errorRate is a gate on the meter: at most 5% of at least 100 requests, at most three times

@@ -74,7 +74,7 @@ func (c *Controller) Plan(ctx context.Context, req StartRequest) (PlanView, erro
 		v := PlanView{App: info.App, Version: info.Version, Digest: info.Digest, Index: s.Revision, Plan: plan}
 		for i, wave := range plan.Waves {
 			for _, r := range wave.Regions {
-				p := c.planRegion(info.App, r, wave)
+				p := c.planRegion(info.App, r, plan, wave)
 				p.Wave = i + 1
 				if i == 0 {
 					p.Warnings = append(p.Warnings, c.obstacles(s, info, plan)...)
@@ -125,10 +125,12 @@ func (c *Controller) obstacles(s rollout.State, info BundleInfo, plan rollout.Pl
 func sourceOf(info BundleInfo) string { return strings.Join(info.Authors, ",") }
 
 // planRegion says how a region takes a rollout, and who in it.
-func (c *Controller) planRegion(app wire.App, r wire.Region, wave rollout.Wave) PlanRegion {
+func (c *Controller) planRegion(app wire.App, r wire.Region, plan rollout.Plan, wave rollout.Wave) PlanRegion {
 	p := PlanRegion{Region: r, Files: []string{}, Purge: []string{}, Strategy: wave.Strategy, Steps: wave.AllSteps(), Planes: []PlanPlane{}}
+	drained := 0
 	for _, m := range c.membersOf(app, r).Agents {
 		if m.Drained {
+			drained++
 			continue
 		}
 		n, _ := c.registry.get(r, m.ID)
@@ -140,11 +142,14 @@ func (c *Controller) planRegion(app wire.App, r wire.Region, wave rollout.Wave) 
 			p.Planes = withPlane(p.Planes, n.report.Apps[app])
 		}
 	}
-	if p.Agents == 0 {
+	if p.Agents == 0 && drained > 0 {
+		p.Warnings = append(p.Warnings, "all agents are drained: nobody confirms the release here")
+	} else if p.Agents == 0 {
 		p.Warnings = append(p.Warnings, "no agent is enrolled")
 	} else if p.Live < p.Agents {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%d of %d agents are silent", p.Agents-p.Live, p.Agents))
 	}
+	p.Warnings = append(p.Warnings, covering(p, plan.MaxUnavailable)...)
 	for _, plane := range p.Planes {
 		if !slices.Contains(plane.Traits, wire.TraitDropFree) {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, %s: a switch may lose requests", plane.Plane, rollout.Plural(plane.Agents, "agent")))
@@ -171,6 +176,26 @@ func shrinking(steps []rollout.PlanStep, n int) (warnings []string) {
 		}
 	}
 	return warnings
+}
+
+// covering warns of numbers of agents that are the whole region, although it never switches
+// at once.
+func covering(p PlanRegion, unavailable rollout.Amount) (all []string) {
+	if p.Agents < 2 {
+		return nil
+	}
+	warn := func(what string, a rollout.Amount) {
+		if a.Ceil(p.Agents) == p.Agents && !a.All() {
+			all = append(all, fmt.Sprintf("%s %s covers all %d agents: one of them waits all the same", what, a, p.Agents))
+		}
+	}
+	if p.Strategy == rollout.StrategyRolling {
+		warn("max_unavailable", unavailable)
+	}
+	for i, step := range p.Steps {
+		warn(fmt.Sprintf("step %d: activate", i+1), step.Activate)
+	}
+	return all
 }
 
 // withPlane counts an agent's data plane, in order of name and traits.

@@ -151,6 +151,24 @@ func TestPlanWarns(t *testing.T) {
 	if diff := cmp.Diff(want, view.Regions); diff != "" {
 		t.Errorf("regions (-want +got):\n%s", diff)
 	}
+
+	p = plan([]wire.Region{ams}, []wire.Region{fra})
+	p.MaxUnavailable = rollout.Count(9)
+	warns := func(what, want string) {
+		t.Helper()
+		view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: p})
+		must(t, err)
+		if !slices.Contains(view.Regions[0].Warnings, want) {
+			t.Errorf("%s: warnings %q, want %q", what, view.Regions[0].Warnings, want)
+		}
+	}
+	warns("rolling", "max_unavailable 9 covers all 3 agents: one of them waits all the same")
+	p.Waves[0].Strategy, p.Waves[0].Steps = rollout.StrategyCanary, []rollout.PlanStep{{Activate: rollout.Count(3)}, {Activate: rollout.Share(100)}}
+	warns("steps", "step 1: activate 3 covers all 3 agents: one of them waits all the same")
+	for _, id := range []wire.AgentID{"a1", "a2", "a3"} {
+		must(t, d.Drain(t.Context(), ams, id, true, "op"))
+	}
+	warns("drained", "all agents are drained: nobody confirms the release here")
 }
 
 // reported waits until so many agents have reported.

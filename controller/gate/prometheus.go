@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -158,7 +159,15 @@ func (p *Prometheus) number(status int, body []byte) (*float64, error) {
 	return nil, fmt.Errorf("it gives %s; the query must give one number", p.source.clean(fmt.Sprintf("a result of type %q", r.Data.ResultType)))
 }
 
-// point reads [time, "number"]. What is not finite is no data.
+// An answer carries the time that it is of: now or, from servers that give the sample's own time,
+// up to Prometheus' lookback ago. The clocks may differ.
+const (
+	maxAge   = 5 * time.Minute
+	maxAhead = time.Minute
+)
+
+// point reads [time, "number"]. What is not finite is no data, and what is not of now an error:
+// it tells nothing of the release.
 func (p *Prometheus) point(data json.RawMessage) (*float64, error) {
 	var pair []json.RawMessage
 	var at float64
@@ -176,6 +185,9 @@ func (p *Prometheus) point(data json.RawMessage) (*float64, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the answer's value is not a time and a number: %s", p.source.clean(err.Error()))
+	}
+	if age := float64(time.Now().UnixMilli())/1000 - at; age > maxAge.Seconds() || age < -maxAhead.Seconds() {
+		return nil, fmt.Errorf("its value is %.4g s old, not of now", age)
 	}
 	if math.IsNaN(n) || math.IsInf(n, 0) {
 		return nil, nil

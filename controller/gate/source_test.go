@@ -64,10 +64,12 @@ func say(status int, body string) http.HandlerFunc {
 	}
 }
 
-func vector(numbers ...string) string {
+func vector(numbers ...string) string { return vectorOf(time.Now(), numbers...) }
+
+func vectorOf(at time.Time, numbers ...string) string {
 	var series []string
 	for _, n := range numbers {
-		series = append(series, fmt.Sprintf(`{"metric":{"agent":"x"},"value":[1700000000.1,%q]}`, n))
+		series = append(series, fmt.Sprintf(`{"metric":{"agent":"x"},"value":[%d.1,%q]}`, at.Unix(), n))
 	}
 	return fmt.Sprintf(`{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(series, ","))
 }
@@ -121,6 +123,11 @@ func TestNoAnswer(t *testing.T) {
 		"no number":     {say(200, vector("one")), "prometheus", "not a time and a number"},
 		"no value":      {say(200, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{}}]}}`), "prometheus", "not a time and a number"},
 		"three values":  {say(200, `{"status":"success","data":{"resultType":"scalar","result":[1,"1","2"]}}`), "prometheus", "3 elements"},
+		"1970":          {say(200, vectorOf(time.Unix(1, 0), "1")), "prometheus", " s old, not of now"},
+		"1970, NaN":     {say(200, vectorOf(time.Unix(1, 0), "NaN")), "prometheus", " s old, not of now"},
+		"too old":       {say(200, vectorOf(time.Now().Add(-6*time.Minute), "1")), "prometheus", "its value is 3"},
+		"too new":       {say(200, vectorOf(time.Now().Add(2*time.Minute), "1")), "prometheus", "its value is -1"},
+		"no time":       {say(200, `{"status":"success","data":{"resultType":"scalar","result":[1e300,"1"]}}`), "prometheus", " s old, not of now"},
 		"number, naked": {say(200, `{"status":"success","data":{"resultType":"scalar","result":[1,1]}}`), "prometheus", "not a time and a number"},
 
 		"unknown verdict": {say(200, `{"verdict":"perhaps"}`), "webhook", `its verdict is "perhaps", want pass, fail or wait`},

@@ -46,7 +46,8 @@ func (t *turn) widen(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
 	steps := rr.steps(ro.Plan.waveOf(r))
 	last := rr.Step == len(steps)-1
-	goal := min(steps[rr.Step].Activate.Ceil(tl.serving), tl.Live)
+	most := max(1, tl.serving-1) // a step before the last leaves somebody out, however large its number is
+	goal := min(steps[rr.Step].Activate.Ceil(tl.serving), tl.Live, most)
 	if last {
 		goal = tl.Live
 	}
@@ -62,8 +63,8 @@ func (t *turn) widen(r wire.Region, tl tally) {
 		}
 		return
 	}
-	if kinds := t.s.uncovered(r); rr.Step == 0 && !last && len(kinds) > 0 {
-		if room := min(budget-tl.InFlight, len(kinds)); room > 0 && !ro.Paused {
+	if kinds := t.s.uncovered(r); rr.Step == 0 && !last && tl.InCohort < most && len(kinds) > 0 {
+		if room := min(budget-tl.InFlight, len(kinds), most-tl.InCohort); room > 0 && !ro.Paused {
 			t.name(r, tl, kinds[:room])
 		}
 		return

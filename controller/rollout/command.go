@@ -40,7 +40,11 @@ func Check(s State, e Event) error {
 			return s.refuse("resume", ErrNotActive, "")
 		}
 		if ro != nil && !ro.Paused && ro.Halt == "" && len(failed) == 0 && !s.missesAny() {
-			return s.refuse("resume", ErrStatus, fmt.Sprintf("rollout %s is %s and waits for no operator", ro.ID, ro.Status))
+			detail := fmt.Sprintf("rollout %s is %s and waits for no operator", ro.ID, ro.Status)
+			if reason, h := s.reason(); h != nil && h.Kind == HoldNobody {
+				detail = fmt.Sprintf("rollout %s is %s: %s", ro.ID, ro.Status, reason)
+			}
+			return s.refuse("resume", ErrStatus, detail)
 		}
 	case Approve:
 		return s.checkApprove(e)
@@ -222,7 +226,7 @@ func (t *turn) undo(e Undo) {
 	before := last.Before
 	ro := &Rollout{
 		ID: e.ID, By: e.By, Seed: e.ID, Undoes: last.ID, Target: before[plan.Waves[0].Regions[0]], Plan: plan,
-		Status: StatusRunning, Started: t.s.Now,
+		Status: StatusRunning, Started: t.s.Now, Shown: true,
 	}
 	ro.Target.Epoch = 0
 	t.begin(ro, func(r wire.Region) wire.Target { return before[r] })

@@ -24,6 +24,7 @@ func (t *turn) forward(focus wire.Region) {
 			tl := t.s.tally(r)
 			t.markStaged(r, tl)
 			if i == ro.Wave {
+				t.show(r, tl)
 				t.ask(r, tl)
 				t.hold(r, tl)
 				t.advance(r, tl)
@@ -51,7 +52,7 @@ func (t *turn) judge(focus wire.Region) bool {
 			}
 			tl := t.s.tally(r)
 			failures := tl.failures
-			whole = whole || len(failures) > 0 && tl.failed == tl.serving
+			whole = whole || len(failures) > 0 && tl.allFailed()
 			for _, f := range failures {
 				all = append(all, fmt.Sprintf("%s/%s %s", r, f.agent, f.reason))
 				current = current || i == ro.Wave
@@ -206,7 +207,15 @@ func (t *turn) advance(r wire.Region, tl tally) {
 	}
 }
 
-// slot reports whether one more region of the wave may activate.
+// show notes that an agent has confirmed what the rollout brings.
+func (t *turn) show(r wire.Region, tl tally) {
+	if !t.s.Rollout.Shown && tl.Confirmed > 0 && t.s.Regions[r].Phase != PhaseRetreating {
+		t.own().Shown = true
+	}
+}
+
+// slot reports whether one more region of the wave may activate. Until somebody has confirmed
+// the release, that is one.
 func (t *turn) slot(ro *Rollout) bool {
 	w, busy := ro.Plan.Waves[ro.Wave], 0
 	for _, r := range w.Regions {
@@ -215,7 +224,7 @@ func (t *turn) slot(ro *Rollout) bool {
 			busy++
 		}
 	}
-	return w.MaxParallel == 0 || busy < w.MaxParallel
+	return busy == 0 || ro.Shown && (w.MaxParallel == 0 || busy < w.MaxParallel)
 }
 
 // arm lets every agent of the region preload the target. Nothing switches yet.

@@ -27,7 +27,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		if rr.Hold.Kind.unseen() {
 			rr.Times.Baking = t.s.Now
 		}
-		if rr.Hold.Kind != HoldBehind { // the deadline that ends such a hold does not begin anew with its end
+		if rr.Hold.Kind != HoldBehind && rr.Hold.Kind != HoldNobody { // the deadline that ends such a hold does not begin anew with its end
 			rr.Returned = t.s.Now
 		}
 		rr.Hold = nil
@@ -51,10 +51,10 @@ func (t *turn) hold(r wire.Region, tl tally) {
 	}
 }
 
-// unseen reports whether a hold is of time in which the region was not seen: no bake counts
-// it, and begins anew after it.
+// unseen reports whether a hold is of time in which the release was not seen at work in the
+// region: no bake counts it, and begins anew after it.
 func (k HoldKind) unseen() bool {
-	return k == HoldSilent || k == HoldVanished || k == HoldMembers
+	return k == HoldSilent || k == HoldVanished || k == HoldMembers || k == HoldNobody
 }
 
 // tells reports whether the reason of such a hold changes while it lasts.
@@ -85,10 +85,22 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
 		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline), within
 	}
+	if rr.Phase.onward() && tl.waiting == 0 && tl.Live > 0 && tl.failed == tl.Live { // whoever has acknowledged the failures
+		return HoldNobody, fmt.Sprintf("nobody in %s runs %s, all that are heard of have failed: abort, or mend the nodes", r, rr.Next.Version), within
+	}
 	if n := tl.Live - tl.failed - tl.Confirmed; rr.Phase == PhaseBaking && n > 0 {
 		return HoldBehind, fmt.Sprintf("%s not confirmed at epoch %d", Plural(n, "agent"), rr.epoch()), within
 	}
 	return s.waits(r)
+}
+
+// onward reports whether the region is on its way to what the rollout brings.
+func (p RegionPhase) onward() bool {
+	switch p {
+	case PhaseStaging, PhaseArming, PhaseActivating, PhasePurging, PhaseBaking:
+		return true
+	}
+	return false
 }
 
 // silentNames names the first few silent agents.

@@ -51,7 +51,7 @@ type Wave struct {
 	Strategy    Strategy      `json:"strategy"`          // default rolling, with steps or growth canary
 	Steps       []PlanStep    `json:"steps,omitempty"`   // of canary or blue-green; the last one is 100%
 	Growth      *Growth       `json:"growth,omitempty"`  // steps by rule instead of by list
-	MaxParallel int           `json:"max_parallel"`      // regions that activate at the same time; 0: all
+	MaxParallel int           `json:"max_parallel"`      // regions that activate at the same time once an agent has confirmed the release, one before; 0: all
 	Bake        wire.Duration `json:"bake"`              // after the barrier, before the next wave
 	Gates       []string      `json:"gates,omitempty"`   // names of those that hold the wave; none: all of the plan
 	Approve     int           `json:"approve,omitempty"` // people who have to approve before the next wave, not counting who started the rollout

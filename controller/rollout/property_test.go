@@ -344,15 +344,18 @@ func (w *witness) widened(before, after State, d Decision) {
 	}
 }
 
-// waves: no region activates unless every region of the waves before is committed.
+// waves: no region activates unless every region of the waves before is committed, and no
+// second one before an agent has confirmed the release.
 func (w *witness) waves(s State) {
 	ro := s.active()
 	if ro == nil || ro.Ending != "" {
 		return
 	}
+	unshown := 0
 	for i, wave := range ro.Plan.Waves {
 		for _, r := range wave.Regions {
 			rr := s.Regions[r]
+			unshown += one(!ro.Shown && (rr.Phase == PhaseArming || rr.Phase == PhaseActivating))
 			if i < ro.Wave && (rr.Phase != PhaseCommitted || rr.Times.Barrier.IsZero()) {
 				w.t.Errorf("wave %d is current, %s of wave %d is %s", ro.Wave+1, r, i+1, rr.Phase)
 			}
@@ -363,6 +366,9 @@ func (w *witness) waves(s State) {
 				w.t.Errorf("%s bakes without a purge", r)
 			}
 		}
+	}
+	if unshown > 1 {
+		w.t.Errorf("%d regions activate what nobody has confirmed", unshown)
 	}
 }
 

@@ -150,6 +150,7 @@ const (
 	HoldMembers HoldKind = "members" // the region's member list is not known
 	HoldPurge   HoldKind = "purge"   // a purge is not verified in time
 	HoldBehind  HoldKind = "behind"  // a serving agent does not run what the region bakes
+	HoldNobody  HoldKind = "nobody"  // every agent that is heard of has failed
 
 	HoldVanished HoldKind = "vanished" // an agent switched and was not heard of since
 	HoldGate     HoldKind = "gate"     // a gate has no data
@@ -200,6 +201,9 @@ type Rollout struct {
 	Ending  RolloutStatus `json:"ending,omitempty"` // what it will end as, once it goes back
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
+	// Shown says that an agent has confirmed the release. Until then one region activates; what
+	// an undo goes back to was confirmed before.
+	Shown bool `json:"shown,omitempty"`
 	// Before is what each region that this rollout committed ran before: what an undo
 	// goes back to. The zero Target: nothing.
 	Before    map[wire.Region]wire.Target `json:"before,omitempty"`

@@ -142,13 +142,14 @@ type course struct {
 	wave   int
 	status RolloutStatus
 	ending RolloutStatus
+	shown  bool
 }
 
 func (ro *Rollout) course() course {
 	if ro == nil {
 		return course{}
 	}
-	return course{ro.ID, ro.Wave, ro.Status, ro.Ending}
+	return course{ro.ID, ro.Wave, ro.Status, ro.Ending, ro.Shown}
 }
 
 func (t *turn) pass(focus wire.Region) {

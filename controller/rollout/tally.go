@@ -136,7 +136,25 @@ func (s State) tally(r wire.Region) tally {
 		tl.InCohort += one(in)
 		tl.InFlight += one(in && !conf)
 	}
+	if ro := s.active(); tl.serving == 0 && ro != nil && ro.Ending == "" {
+		s.tallyDrained(&tl, m, rr)
+	}
 	return tl
+}
+
+// tallyDrained counts the failures that agents of a region report in which nobody serves. Nobody
+// waits for them, but they are all that tells of the release there.
+func (s State) tallyDrained(tl *tally, m *Membership, rr RegionRecord) {
+	for _, a := range m.Agents {
+		reason := rr.reports(a)
+		if reason == "" {
+			continue
+		}
+		tl.Failed++
+		if _, acked := slices.BinarySearch(rr.Acked, a.ID); !acked {
+			tl.failures = append(tl.failures, failure{a.ID, reason})
+		}
+	}
 }
 
 func one(b bool) int {
@@ -155,6 +173,14 @@ func (tl tally) tolerates(p Plan) int {
 	return max(0, min(p.MaxUnreachable.Floor(tl.serving), tl.serving-1))
 }
 
+// allFailed reports whether every serving agent failed or, where nobody serves, every drained one.
+func (tl tally) allFailed() bool {
+	if tl.serving == 0 {
+		return tl.Failed == tl.Total
+	}
+	return tl.failed == tl.serving
+}
+
 // inCohort reports whether the agent may switch. It compares the score kept for the
 // rollout's seed, which is the seed of every order of the rollout.
 func inCohort(rr RegionRecord, a *Agent) bool {
@@ -169,21 +195,11 @@ func inCohort(rr RegionRecord, a *Agent) bool {
 // by being silent, however short the deadline is, and neither has one that is new or back for
 // less than it.
 func (s State) failed(rr RegionRecord, a *Agent) string {
-	e := rr.epoch()
-	if e == 0 || a.Report == nil {
-		return ""
-	}
-	if n := a.Report.Next; n != nil && n.Epoch == e && (n.State == wire.StateFailed || n.State == wire.StateReverted) {
-		return string(n.State) + ": " + n.Error
-	}
-	if switched(a, e) && a.Report.Running.Error != "" {
-		return "unhealthy: " + a.Report.Running.Error
-	}
-	if switched(a, e) && a.Report.Running.Crashes >= crashLimit {
-		return fmt.Sprintf("crash-looping: its agent crashed %d times since it switched", a.Report.Running.Crashes)
+	if reason := rr.reports(a); reason != "" {
+		return reason
 	}
 	ro := s.active()
-	if ro == nil || !rr.awaits(a) || s.presence(a) != live {
+	if ro == nil || a.Report == nil || !rr.awaits(a) || s.presence(a) != live {
 		return ""
 	}
 	since, what := rr.Times.Ordered, "stage"
@@ -196,6 +212,24 @@ func (s State) failed(rr RegionRecord, a *Agent) string {
 	since = later(later(since, rr.Returned), a.since)
 	if a.Stored.Sub(since) >= ro.Plan.Deadline.Std() { // it was heard of since, and still has not
 		return fmt.Sprintf("did not %s within %s", what, ro.Plan.Deadline)
+	}
+	return ""
+}
+
+// reports returns how the agent itself says that it failed at the region's epoch, or "".
+func (rr RegionRecord) reports(a *Agent) string {
+	e := rr.epoch()
+	if e == 0 || a.Report == nil {
+		return ""
+	}
+	if n := a.Report.Next; n != nil && n.Epoch == e && (n.State == wire.StateFailed || n.State == wire.StateReverted) {
+		return string(n.State) + ": " + n.Error
+	}
+	if switched(a, e) && a.Report.Running.Error != "" {
+		return "unhealthy: " + a.Report.Running.Error
+	}
+	if switched(a, e) && a.Report.Running.Crashes >= crashLimit {
+		return fmt.Sprintf("crash-looping: its agent crashed %d times since it switched", a.Report.Running.Crashes)
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -11,7 +12,8 @@ import (
 const patience = 10 * time.Minute
 
 // rest: everything that is well comes to an end, within the time promised, and to the
-// same content. An operator resumes whatever waits for one.
+// same content. An operator resumes whatever waits for one, and aborts where resuming does not
+// help: nobody runs the release.
 func (w *world) rest() {
 	if w.ends() {
 		return
@@ -41,10 +43,22 @@ func (w *world) ends() bool {
 		if w.resume() {
 			w.count("resumed at the end")
 		}
+		if w.nobody() && w.order(func(now time.Time) rollout.Event { return rollout.Abort{Now: now, By: "kim"} }) {
+			w.count("aborted at the end")
+		}
 		// Where all agents are drained there is nothing that a gate could be read of.
 		w.order(func(now time.Time) rollout.Event { return rollout.Promote{Now: now, By: "lee"} })
 	}
 	return false
+}
+
+// nobody reports whether a region holds because nobody in it runs the release.
+func (w *world) nobody() bool {
+	c := w.leader()
+	return c != nil && slices.ContainsFunc(w.regions, func(r wire.Region) bool {
+		h := c.state.Regions[r].Hold
+		return h != nil && h.Kind == rollout.HoldNobody
+	})
 }
 
 // handicap is what regions may take longer in which agents have a reason of their own not to
