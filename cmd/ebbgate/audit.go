@@ -17,7 +17,12 @@ func newAuditCommand(c *cli) *cobra.Command {
 		Long: `Show who did what, when, and on what inputs.
 
 Every entry holds the hash of the one before it. The chain is checked before anything
-is shown; a log that was altered is an error.`,
+is shown; a log that was altered is an error.
+
+The log is kept by the controller that is asked, of the time in which it led: after a
+takeover, what was before is in the other controller's, which shows it when it leads again.
+What a leader had taken in the last seconds before it was replaced may be in its log and
+never have taken effect: what its successor went on without is there as "replaced".`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.client()
@@ -41,6 +46,9 @@ is shown; a log that was altered is an error.`,
 			}
 			if err := verifyAudit(entries, after); err != nil {
 				return fmt.Errorf("cannot trust the audit log: %w", err)
+			}
+			if c.output == "table" || c.output == "wide" {
+				c.progress("kept by this controller; other controllers keep their own")
 			}
 			return printList(c, entries, auditList)
 		},

@@ -26,7 +26,8 @@ func newControllerCommand(c *cli) *cobra.Command {
 		Use:   "controller",
 		Short: "Run the controller",
 		Long: `Run the controller of a fleet: its API, and the NATS server embedded in it unless
-nats.servers names others. "controller init" makes all that it needs.
+nats.servers names others. "controller init" makes all that it needs. A second controller
+on the same servers stands by: deploy/nats/README.md.
 
 In controller.yaml, origin_fetch (2s) is the longest that an answer may be on its way from
 the origin to a cache: every purge is repeated no sooner than that after the first. lost

@@ -35,6 +35,19 @@ func TestOriginFetch(t *testing.T) {
 	}
 }
 
+// The configuration that deploy/nats shows for a pair of controllers is one.
+func TestStandbyConfig(t *testing.T) {
+	cfg, err := loadControllerConfig("../../deploy/nats/controller.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers := []string{"tls://n1.example.net:4222", "tls://n2.example.net:4222", "tls://n3.example.net:4222"}
+	want := natsConfig{Hub: "hub", Listen: "127.0.0.1:4222", Servers: servers, Replicas: 3, Advertise: servers}
+	if diff := cmp.Diff(want, cfg.NATS); diff != "" {
+		t.Errorf("nats (-want +got):\n%s", diff)
+	}
+}
+
 // Whom gates may ask, and with which token, is read from controller.yaml and the files beside
 // it. An error names the source and never a secret.
 func TestGateSources(t *testing.T) {
