@@ -279,7 +279,11 @@ func (c *Controller) purged(ctx context.Context, e rollout.Purge, failure error)
 		if failure != nil {
 			return struct{}{}, c.step(e.App, rollout.PurgeFailed{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: failure.Error()})
 		}
-		return struct{}{}, c.step(e.App, rollout.PurgeVerified{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round})
+		nothing := ""
+		if len(c.cfg.Regions[e.Region].CDN) == 0 {
+			nothing = "it has no CDN"
+		}
+		return struct{}{}, c.step(e.App, rollout.PurgeVerified{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Nothing: nothing})
 	})
 	return err
 }

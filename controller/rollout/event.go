@@ -131,10 +131,11 @@ type Undo struct {
 
 // PurgeVerified says that a purge round is verified.
 type PurgeVerified struct {
-	Now    time.Time   `json:"now"`
-	Region wire.Region `json:"region"`
-	Epoch  wire.Epoch  `json:"epoch"`
-	Round  int         `json:"round"`
+	Now     time.Time   `json:"now"`
+	Region  wire.Region `json:"region"`
+	Epoch   wire.Epoch  `json:"epoch"`
+	Round   int         `json:"round"`
+	Nothing string      `json:"nothing,omitempty"` // why there was nothing to purge; empty: there was
 }
 
 // PurgeFailed says that a purge round was given up.

@@ -273,7 +273,7 @@ func (f *fleet) second() {
 		} else if p.at = (time.Time{}); why != "" {
 			f.feed(PurgeFailed{f.now, p.Region, p.Epoch, p.Round, why})
 		} else {
-			f.feed(PurgeVerified{f.now, p.Region, p.Epoch, p.Round})
+			f.feed(PurgeVerified{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round})
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 		return
 	}
 	p := *rr.Purge
-	p.Verified = t.s.Now
+	p.Verified, p.Nothing = t.s.Now, e.Nothing
 	rr.Purge = &p
 	rr.Served = t.s.servedAfter(e.Region, rr)
 	phase := rr.Phase
@@ -86,7 +86,11 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 	}
 	t.set(e.Region, rr)
 	inputs := map[string]string{"epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round), "took": t.s.Now.Sub(p.Requested).String()}
-	t.decide(KindBarrier, e.Region, inputs, "purge round %d of %s is verified", e.Round, e.Region)
+	if e.Nothing != "" {
+		t.decide(KindBarrier, e.Region, inputs, "nothing to purge in %s: %s", e.Region, e.Nothing)
+	} else {
+		t.decide(KindBarrier, e.Region, inputs, "purge round %d of %s is verified", e.Round, e.Region)
+	}
 	if phase == PhaseRepurging {
 		t.commit(e.Region)
 	}
