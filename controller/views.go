@@ -46,7 +46,7 @@ type StartRequest struct {
 	CheckIndex *uint64 `json:"check_index,omitempty"`
 	// Acknowledge names the failed rollout that put the bundle's authors in quarantine.
 	Acknowledge string `json:"acknowledge,omitempty"`
-	// Supersede names the active rollout, paused or waiting, whose place this one takes.
+	// Supersede names the active rollout, paused, waiting or going back, whose place this one takes.
 	Supersede string             `json:"supersede,omitempty"`
 	Emergency *rollout.Emergency `json:"emergency,omitempty"` // nil: none
 }

@@ -25,7 +25,7 @@ func newRolloutStartCommand(c *cli) *cobra.Command {
 		Short: "Start a rollout",
 		Long: `Start a rollout.
 
-A rollout that is paused or waits can be superseded: the new one takes its place, and
+A rollout that is paused, waits or goes back can be superseded: the new one takes its place, and
 decides about what it has left half done. The one that was superseded counts as rolled
 back, exit code 3.
 
@@ -82,7 +82,7 @@ region switches at the same time.`,
 	f.StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
 	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app has moved since this index of a plan")
 	f.StringVar(&acknowledge, "acknowledge", "", "rollout that put the bundle's authors in quarantine, and that you have looked at")
-	f.StringVar(&supersede, "supersede", "", "rollout, paused or waiting, whose place this one takes")
+	f.StringVar(&supersede, "supersede", "", "rollout, paused, waiting or going back, whose place this one takes")
 	f.StringVar(&emergency, "emergency", "", "make it an emergency, for this reason")
 	f.DurationVar(&expires, "expires", time.Hour, "with --emergency: how long it lasts, at most "+hours(rollout.MaxGlass))
 	w.add(cmd)
@@ -142,7 +142,7 @@ func goOn(cmd *cobra.Command, cl *api.Client, args []string, refused error) erro
 
 // canBeSuperseded reports whether another rollout may take the place of r; nil: there is none.
 func canBeSuperseded(r *rollout.RolloutSummary) bool {
-	return r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding)
+	return r != nil && (r.Status == rollout.StatusPaused || r.Status == rollout.StatusHolding || r.Status == rollout.StatusReverting)
 }
 
 var bareWord = regexp.MustCompile(`^[\w/.:,@%+-]+$`)

@@ -61,7 +61,7 @@ func Check(s State, e Event) error {
 		}
 	case Undo:
 		if ro != nil && ro.Ending != "" {
-			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s already goes back; wait until it has", ro.ID))
+			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s already goes back; wait until it has, or supersede it", ro.ID))
 		}
 		if ro != nil {
 			return s.refuse("undo", ErrActive, fmt.Sprintf("rollout %s is %s; abort it first", ro.ID, ro.Status))

@@ -63,7 +63,7 @@ type Start struct {
 	// taken back is quarantined. Acknowledge names that rollout, and so ends it.
 	Source      string `json:"source,omitempty"`
 	Acknowledge string `json:"acknowledge,omitempty"`
-	// Supersede names the active rollout, paused or waiting, whose place this one takes.
+	// Supersede names the active rollout, paused, waiting or going back, whose place this one takes.
 	Supersede string `json:"supersede,omitempty"`
 	// Emergency makes it a break-glass rollout.
 	Emergency *Emergency `json:"emergency,omitempty"`

@@ -8,7 +8,7 @@ import (
 )
 
 // checkSupersede refuses a start beside an active rollout, unless it takes the place of one
-// that waits: what runs well is not to be overtaken by accident.
+// that waits or goes back: what runs well is not to be overtaken by accident.
 func (s State) checkSupersede(e Start) error {
 	ro := s.active()
 	switch {
@@ -18,7 +18,7 @@ func (s State) checkSupersede(e Start) error {
 		return s.refuse("start", ErrMoved, fmt.Sprintf("rollout %s, which is to be superseded, is not under way", e.Supersede))
 	case e.Supersede == "":
 		return s.refuse("start", ErrActive, fmt.Sprintf("rollout %s is %s", ro.ID, ro.Status))
-	case ro.Status != StatusPaused && ro.Status != StatusHolding:
+	case ro.Status == StatusRunning:
 		return s.refuse("start", ErrActive, fmt.Sprintf("rollout %s is %s; pause or abort it first", ro.ID, ro.Status))
 	}
 	for _, r := range wire.Keys(s.Regions) {
