@@ -121,6 +121,7 @@ type Quota struct {
 	Burst       int
 	PerSecond   float64
 	PerSelector bool // a token pays for a selector, otherwise for a request
+	PerScope    bool // each scope has a bucket of its own, otherwise the account has one
 }
 
 // Check says whether this provider can purge s. The error names the rule.

@@ -80,9 +80,13 @@ func (p fenced) Fence(_ context.Context, scope, name string, epoch uint64) error
 type fickle struct {
 	tier
 	wrong *atomic.Bool
+	busy  *atomic.Bool // nil: never
 }
 
 func (p fickle) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) {
+	if p.busy != nil && p.busy.Load() {
+		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Retryable, Message: "503"}
+	}
 	if p.wrong.Load() {
 		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Auth, Message: "403 bad token"}
 	}
@@ -96,7 +100,7 @@ func TestOptionalLeftBehind(t *testing.T) {
 		t.Run(next, func(t *testing.T) {
 			tp, wrong := &tape{}, &atomic.Bool{}
 			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
-				c.Purgers = []cdn.Purger{tier{name: "fast", tape: tp}, fickle{tier{name: "cf", tape: tp}, wrong}}
+				c.Purgers = []cdn.Purger{tier{name: "fast", tape: tp}, fickle{tier: tier{name: "cf", tape: tp}, wrong: wrong}}
 				c.Regions = map[wire.Region]controller.RegionConfig{ams: {CDN: []controller.CDNTarget{
 					{Provider: "fast", Scope: "s"}, {Provider: "cf", Scope: "zone", Optional: true},
 				}}}
@@ -154,6 +158,62 @@ func TestOptionalLeftBehind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an optional target refuses only after the next release was purged, while that waits, is
+// not forgotten when that is committed.
+func TestOptionalRefusesLate(t *testing.T) {
+	t.Parallel()
+	tp, wrong, busy := &tape{}, &atomic.Bool{}, &atomic.Bool{}
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+		c.Purgers = []cdn.Purger{tier{name: "fast", tape: tp}, fickle{tier{name: "cf", tape: tp}, wrong, busy}}
+		c.Regions = map[wire.Region]controller.RegionConfig{ams: {CDN: []controller.CDNTarget{
+			{Provider: "fast", Scope: "s"}, {Provider: "cf", Scope: "zone", Optional: true},
+		}}}
+	}})
+	d := f.drive()
+	release := func(version wire.Version) controller.BundleInfo {
+		c := site(edge, version, string(version), "b")
+		c.purge = []wire.PurgeRule{{Files: "a.conf", Selectors: []string{"key:gen-{epoch}"}}}
+		return f.publish(d, c)
+	}
+	owed := func(epoch uint64, state cdn.State) error {
+		all, err := d.Purges(t.Context(), ams, edge)
+		must(t, err)
+		for _, e := range all {
+			if e.Item.Provider == "cf" && e.Item.Epoch == epoch && e.Item.Selector.Value == "gen-1" && (state == "" && e.Open() || e.State == state) {
+				return nil
+			}
+		}
+		return fmt.Errorf("cf has nothing of epoch %d that is %q", epoch, state)
+	}
+	f.roll(d, release("1"), plan([]wire.Region{ams}), "done")
+	busy.Store(true)
+	f.roll(d, release("2"), plan([]wire.Region{ams}), "done")
+	must(t, owed(2, ""))
+	waits := plan([]wire.Region{ams})
+	waits.Waves[0].Approve = 1
+	v3 := release("3")
+	_, err := d.Start(t.Context(), controller.StartRequest{App: edge, Version: "3", Plan: waits}, "op")
+	must(t, err)
+	eventually(t, func() error {
+		v, err := d.App(t.Context(), edge)
+		must(t, err)
+		if phase := v.Summary.Regions[0].Phase; phase != rollout.PhaseBaking {
+			return fmt.Errorf("%s is %s", ams, phase)
+		}
+		return nil
+	})
+	must(t, owed(2, ""))
+	wrong.Store(true)
+	busy.Store(false)
+	eventually(t, func() error { return owed(2, cdn.StateRefused) })
+	_, err = d.Command(t.Context(), edge, "approve", "another")
+	must(t, err)
+	f.ends(d, v3, rollout.StatusDone)
+	wrong.Store(false)
+	f.roll(d, release("4"), plan([]wire.Region{ams}), "done")
+	eventually(t, func() error { return owed(4, cdn.StateAccepted) })
 }
 
 // A region's barrier has an order: fences, then the purges from the origin outwards, then

@@ -64,16 +64,22 @@ func (c *Controller) prune() error {
 	return c.commit(w)
 }
 
-// forget drops the purges of epochs that regions have left for good. A failure costs
-// only space until the next commit.
+// forget drops the purges of epochs that regions have left for good, but for what an optional
+// target still owes: it may have refused that since the purge that is over now was sent. A
+// failure costs only space until the next commit.
 func (c *Controller) forget(app wire.App, effects []rollout.Effect) {
 	for _, effect := range effects {
 		d, ok := effect.(rollout.Decide)
 		if !ok || d.Decision.Kind != rollout.KindCommit {
 			continue
 		}
-		region := d.Decision.Region
-		if _, err := c.outbox.Prune(string(app), string(region), uint64(d.Decision.Epoch)); err != nil {
+		region, below := d.Decision.Region, d.Decision.Epoch
+		for _, t := range c.cfg.Regions[region].CDN {
+			for _, epoch := range c.owed(rollout.Purge{App: app, Region: region, Epoch: below + 1, Round: 1}, t) {
+				below = min(below, epoch)
+			}
+		}
+		if _, err := c.outbox.Prune(string(app), string(region), uint64(below)); err != nil {
 			c.log.Warn("old purges could not be forgotten", "app", app, "region", region, "error", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -94,8 +95,14 @@ func (c *Controller) Plan(ctx context.Context, req StartRequest) (PlanView, erro
 	if err != nil {
 		return view, err
 	}
+	selectors := make([][]cdn.Selector, len(view.Regions))
 	for i := range view.Regions {
-		if err := c.planContent(ctx, &view, i, to, states[i]); err != nil {
+		if selectors[i], err = c.planContent(ctx, &view, i, to, states[i]); err != nil {
+			return view, err
+		}
+	}
+	for wave := range view.Plan.Waves {
+		if err := c.planTimes(&view, wave, selectors); err != nil {
 			return view, err
 		}
 	}
@@ -211,9 +218,8 @@ func withPlane(planes []PlanPlane, a wire.AppReport) []PlanPlane {
 	return slices.Insert(planes, i, one)
 }
 
-// planContent fills in what changes in a region and what is purged, and refuses what cannot
-// be purged in time.
-func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to *wire.Manifest, rr rollout.RegionRecord) error {
+// planContent fills in what changes in a region and what is purged, and returns that.
+func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to *wire.Manifest, rr rollout.RegionRecord) ([]cdn.Selector, error) {
 	p := &view.Regions[i]
 	purge := rollout.Purge{App: view.App, Region: p.Region, Epoch: rr.LastEpoch + 1, Round: 1, From: rr.ServedBesides(view.Digest), To: view.Digest}
 	var from *wire.Manifest
@@ -227,7 +233,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 		if errors.Is(err, ErrNotFound) {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s, which it runs, is not published any more: all files count as new", committed.Version))
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, ch := range to.Diff(from, p.Region) {
@@ -242,54 +248,131 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 	view.Changes = view.Changes || rr.Committed == nil || rr.Committed.Digest != view.Digest
 	selectors, err := c.selectors(ctx, purge)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, s := range selectors {
 		p.Purge = append(p.Purge, s.String())
 	}
-	p.PurgeFor = wire.Duration(c.purgeTime(p.Region, selectors))
-	if p.PurgeFor > view.Plan.Deadline {
-		return fmt.Errorf("%w: %w", ErrInvalid, &wire.FieldError{Doc: "plan", Field: "deadline",
-			Reason: fmt.Sprintf("is %s, purging %s takes %s at the providers' limits", view.Plan.Deadline, p.Region, wire.Duration(p.PurgeFor.Std().Round(time.Second)))})
-	}
-	return nil
+	return selectors, nil
 }
 
-// purgeTime predicts how long the purge of a region takes at its providers' limits: fences,
-// both rounds at all targets, tier after tier, and the gap between them. Other regions may use the same accounts.
-func (c *Controller) purgeTime(r wire.Region, selectors []cdn.Selector) time.Duration {
+// account is what has a quota: an account at a provider or, where scopes have quotas of their
+// own, one of them.
+type account struct{ provider, scope string }
+
+// demand is how many selectors of each kind accounts are asked for.
+type demand map[account]map[cdn.Kind]int
+
+func (d demand) add(more demand) {
+	for at, counts := range more {
+		for kind, n := range counts {
+			if d[at] == nil {
+				d[at] = make(map[cdn.Kind]int)
+			}
+			d[at][kind] += n
+		}
+	}
+}
+
+// at returns how many selectors the accounts of o are asked for.
+func (d demand) at(o demand) (n int) {
+	for at := range o {
+		for _, count := range d[at] {
+			n += count
+		}
+	}
+	return n
+}
+
+// demand returns what both rounds of a purge ask of some targets.
+func (c *Controller) demand(targets []CDNTarget, selectors []cdn.Selector) demand {
 	counts := make(map[cdn.Kind]int)
 	for _, s := range selectors {
 		counts[s.Kind]++
 	}
-	type tiered struct {
-		tier     int
-		provider string
-	}
-	targets := make(map[tiered]int)
-	for _, t := range c.cfg.Regions[r].CDN {
-		if !t.Optional {
-			targets[tiered{t.Tier, t.Provider}]++
+	d := make(demand)
+	for _, t := range targets {
+		if t.Optional {
+			continue
 		}
-	}
-	tiers := make(map[int]time.Duration) // one waits for the other
-	var fence, gap time.Duration
-	for t, n := range targets {
-		caps := c.purger(t.provider).Capabilities()
-		sent := make(map[cdn.Kind]int)
+		caps := c.purger(t.Provider).Capabilities()
 		for kind, count := range counts {
 			limits := caps.Kinds[kind]
-			if batch := max(1, limits.Batch); !caps.Buckets[limits.Bucket].PerSelector {
+			quota, at := caps.Buckets[limits.Bucket], account{provider: t.Provider}
+			if batch := max(1, limits.Batch); !quota.PerSelector {
 				count = (count + batch - 1) / batch * batch // a request that is not full counts, too
 			}
-			sent[kind], gap = 2*n*count, max(gap, c.cfg.OriginFetch, limits.Gap)
+			if quota.PerScope {
+				at.scope = t.Scope
+			}
+			d.add(demand{at: {kind: 2 * count}})
 		}
-		tiers[t.tier] = max(tiers[t.tier], cdn.PredictDuration(caps, sent))
+	}
+	return d
+}
+
+// planTimes predicts the purges of one wave, whose regions may purge at the same time, as many as
+// the plan lets activate at once. It refuses what takes too long even alone, since that holds its
+// region for certain, and warns of what others of the wave may make too long.
+func (c *Controller) planTimes(view *PlanView, wave int, selectors [][]cdn.Selector) error {
+	var own []int // of view.Regions
+	demands := make([]demand, len(view.Regions))
+	for i, p := range view.Regions {
+		if p.Wave == wave+1 {
+			own, demands[i] = append(own, i), c.demand(c.cfg.Regions[p.Region].CDN, selectors[i])
+		}
+	}
+	for _, i := range own {
+		p := &view.Regions[i]
+		alone := c.purgeTime(p.Region, selectors[i], demand{})
+		if wire.Duration(alone) > view.Plan.Deadline {
+			return fmt.Errorf("%w: %w", ErrInvalid, &wire.FieldError{Doc: "plan", Field: "deadline",
+				Reason: fmt.Sprintf("is %s, purging %s takes %s at the providers' limits", view.Plan.Deadline, p.Region, wire.Duration(alone.Round(time.Second)))})
+		}
+		rest := slices.DeleteFunc(slices.Clone(own), func(o int) bool { return o == i })
+		slices.SortStableFunc(rest, func(a, b int) int { return cmp.Compare(demands[b].at(demands[i]), demands[a].at(demands[i])) })
+		if most := view.Plan.Waves[wave].MaxParallel; most > 0 {
+			rest = rest[:min(len(rest), most-1)]
+		}
+		others := make(demand)
+		for _, o := range rest {
+			others.add(demands[o])
+		}
+		p.PurgeFor = wire.Duration(c.purgeTime(p.Region, selectors[i], others))
+		if p.PurgeFor > view.Plan.Deadline {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("purging takes %s beside the other regions of the wave that use the same accounts, the deadline is %s: raise it, or lower max_parallel", wire.Duration(p.PurgeFor.Std().Round(time.Second)), view.Plan.Deadline))
+		}
+	}
+	return nil
+}
+
+// purgeTime predicts how long the purge of a region takes at its providers' limits, which it
+// shares with what others ask meanwhile: fences, both rounds at all targets, tier after tier,
+// and the gap between them.
+func (c *Controller) purgeTime(r wire.Region, selectors []cdn.Selector, others demand) (total time.Duration) {
+	tiers := make(map[int][]CDNTarget) // one waits for the other
+	var fence, gap time.Duration
+	for _, t := range c.cfg.Regions[r].CDN {
+		if t.Optional {
+			continue
+		}
+		tiers[t.Tier] = append(tiers[t.Tier], t)
+		caps := c.purger(t.Provider).Capabilities()
+		for _, s := range selectors {
+			gap = max(gap, c.cfg.OriginFetch, caps.Kinds[s.Kind].Gap)
+		}
 		fence = max(fence, caps.Spread)
 	}
-	total := fence + gap
-	for _, d := range tiers {
-		total += d
+	others = maps.Clone(others)
+	for _, tier := range slices.Sorted(maps.Keys(tiers)) {
+		var longest time.Duration
+		for at, counts := range c.demand(tiers[tier], selectors) {
+			asked := demand{at: counts}
+			asked.add(demand{at: others[at]}) // once, in whichever tier
+			delete(others, at)
+			longest = max(longest, cdn.PredictDuration(c.purger(at.provider).Capabilities(), asked[at]))
+		}
+		total += longest
 	}
-	return total
+	return total + fence + gap
 }

@@ -222,3 +222,61 @@ func TestPlanTooSlowToPurge(t *testing.T) {
 		t.Errorf("the purge is predicted to take %s, want 30s and the gap", got)
 	}
 }
+
+// scoped is limited with a quota for each scope.
+type scoped struct{ limited }
+
+func (s scoped) Capabilities() cdn.Capabilities {
+	caps := s.limited.Capabilities()
+	caps.Buckets = map[string]cdn.Quota{"calls": {Burst: 1, PerSecond: 0.1, PerScope: true}}
+	return caps
+}
+
+// Regions of one wave that share a quota purge together, and so take longer, as far as the plan
+// lets them; those of another wave, or with a quota of their own, do not.
+func TestPlanSharedAccount(t *testing.T) {
+	t.Parallel()
+	together := []wire.Region{ams, fra}
+	one := func(waves ...[]wire.Region) *rollout.Plan {
+		p := plan(waves...)
+		p.Deadline = wire.Duration(time.Minute)
+		return p
+	}
+	parallel := one(together)
+	parallel.Waves[0].MaxParallel = 1
+	for name, test := range map[string]struct {
+		plan     *rollout.Plan
+		scoped   bool
+		fraScope string
+		want     time.Duration // two keys, twice, and for both regions: a call in ten seconds, the first at once
+	}{
+		"one account":                  {one(together), false, scope(fra), 70 * time.Second},
+		"one after the other":          {parallel, false, scope(fra), 30 * time.Second},
+		"two waves":                    {one([]wire.Region{ams}, []wire.Region{fra}), false, scope(fra), 30 * time.Second},
+		"quota of the scope":           {one(together), true, scope(fra), 30 * time.Second},
+		"quota of the scope, the same": {one(together), true, scope(ams), 70 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, spec{regions: map[wire.Region][]wire.AgentID{ams: {"a1"}, fra: {"f1"}}, config: func(cfg *controller.Config) {
+				cfg.Purgers = []cdn.Purger{limited{cfg.Purgers[0]}}
+				if test.scoped {
+					cfg.Purgers = []cdn.Purger{scoped{limited{cfg.Purgers[0]}}}
+				}
+				cfg.Regions[fra] = controller.RegionConfig{CDN: []controller.CDNTarget{{Provider: "fastly", Scope: test.fraScope}}}
+			}})
+			d := f.drive()
+			f.publish(d, site(edge, "1", "a", "b"))
+			view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: test.plan})
+			must(t, err)
+			for _, r := range view.Regions {
+				if got := r.PurgeFor.Std(); got < test.want || got > test.want+time.Second {
+					t.Errorf("the purge of %s is predicted to take %s, want %s and the gap", r.Region, got, test.want)
+				}
+				if warned := strings.Contains(strings.Join(r.Warnings, "; "), "beside the other regions"); warned != (test.want > time.Minute) {
+					t.Errorf("%s has the warnings %q", r.Region, r.Warnings)
+				}
+			}
+		})
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // stage is what is sent to the CDNs at one time; the next one waits until all of it is
@@ -39,7 +40,7 @@ func (c *Controller) stages(e rollout.Purge, selectors []cdn.Selector, attempt i
 				Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
 			}
 			purger := c.purger(t.Provider)
-			selectors := slices.Concat(selectors, c.owed(e, t))
+			selectors := slices.Concat(selectors, slices.SortedFunc(maps.Keys(c.owed(e, t)), cdn.Selector.Compare))
 			if len(selectors) == 0 {
 				continue
 			}
@@ -63,22 +64,25 @@ func (c *Controller) stages(e rollout.Purge, selectors []cdn.Selector, attempt i
 }
 
 // owed returns what an optional target has refused in earlier purges of the app's region and
-// was not asked for again since: nobody waited, and the region has gone on.
-func (c *Controller) owed(e rollout.Purge, t CDNTarget) []cdn.Selector {
+// was not asked for again since, and in which epoch: nobody waited, and the region has gone on.
+func (c *Controller) owed(e rollout.Purge, t CDNTarget) map[cdn.Selector]wire.Epoch {
 	if !t.Optional || e.Epoch == runEpoch {
 		return nil
 	}
-	caps, refused := c.purger(t.Provider).Capabilities(), make(map[cdn.Selector]bool)
+	caps, refused := c.purger(t.Provider).Capabilities(), make(map[cdn.Selector]wire.Epoch)
 	for _, entry := range c.outbox.List(cdn.Filter{Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region)}) {
 		item := entry.Item // by epoch and round
 		own := item.Epoch == uint64(e.Epoch) && item.Round > (e.Round-1)*roundsPerEffect
 		if own || item.Epoch > uint64(e.Epoch) || item.Selector.Kind == cdn.Fence {
 			continue
 		}
-		refused[item.Selector] = entry.State == cdn.StateRefused
+		if entry.State == cdn.StateRefused && caps.Check(item.Selector, false) == nil {
+			refused[item.Selector] = wire.Epoch(item.Epoch)
+		} else {
+			delete(refused, item.Selector)
+		}
 	}
-	maps.DeleteFunc(refused, func(s cdn.Selector, owed bool) bool { return !owed || caps.Check(s, false) != nil })
-	return slices.SortedFunc(maps.Keys(refused), cdn.Selector.Compare)
+	return refused
 }
 
 func (s *stage) add(t CDNTarget, item cdn.Item) {

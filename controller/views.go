@@ -71,7 +71,7 @@ type PlanRegion struct {
 	From     wire.Version       `json:"from,omitempty"` // empty: nothing committed yet
 	Files    []string           `json:"files"`          // changed paths, "+", "-" or "~" before each
 	Purge    []string           `json:"purge"`          // selectors
-	PurgeFor wire.Duration      `json:"purge_for"`      // predicted, both rounds and the gap
+	PurgeFor wire.Duration      `json:"purge_for"`      // predicted, both rounds and the gap, beside the other regions of the wave
 	Strategy rollout.Strategy   `json:"strategy"`
 	Steps    []rollout.PlanStep `json:"steps"`  // as the region takes them
 	Planes   []PlanPlane        `json:"planes"` // by name

@@ -79,8 +79,8 @@ func capabilities() cdn.Capabilities {
 			cdn.All:    everything,
 		},
 		Buckets: map[string]cdn.Quota{
-			"paths":     {Burst: 3000, PerSecond: 3000 / over, PerSelector: true},
-			"wildcards": {Burst: 15, PerSecond: 15 / over, PerSelector: true},
+			"paths":     {Burst: 3000, PerSecond: 3000 / over, PerSelector: true, PerScope: true},
+			"wildcards": {Burst: 15, PerSecond: 15 / over, PerSelector: true, PerScope: true},
 		},
 		KeyForbid: ",",
 	}
