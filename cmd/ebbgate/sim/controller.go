@@ -22,8 +22,8 @@ type controller struct {
 	// On its disk.
 	self   string // its name as the lease's holder
 	disk   map[string]record
-	outbox map[string]int // purge effect → how many of its two purges the cdn has accepted
-	disks  int            // lost so far
+	outbox map[string]accepted // by purge effect
+	disks  int                 // lost so far
 
 	// Its machine.
 	skew   time.Duration // of the clock
@@ -33,6 +33,12 @@ type controller struct {
 
 	life int // of the process
 	process
+}
+
+// accepted is how many of the two purges of an effect the cdn has accepted, and when it last did.
+type accepted struct {
+	times int
+	last  time.Time
 }
 
 // process is what ends with it.

@@ -46,7 +46,7 @@ func (w *world) build() {
 	}
 	for i := range controllers {
 		name := fmt.Sprintf("c%d", i+1)
-		w.ctls = append(w.ctls, &controller{w: w, luck: w.luck(name), name: name, self: name, disk: map[string]record{}, outbox: map[string]int{}})
+		w.ctls = append(w.ctls, &controller{w: w, luck: w.luck(name), name: name, self: name, disk: map[string]record{}, outbox: map[string]accepted{}})
 	}
 	w.res.Regions, w.res.Agents = regions, agents
 	w.log("%d regions, %d agents, %d controllers, faults %v", regions, agents, controllers, w.res.Faults)

@@ -293,5 +293,5 @@ func (c *controller) loseDisk() {
 	c.w.log("%s has lost its disk", c.name)
 	c.disks++
 	c.self = fmt.Sprintf("%s.%d", c.name, c.disks)
-	c.disk, c.outbox = map[string]record{}, map[string]int{}
+	c.disk, c.outbox = map[string]record{}, map[string]accepted{}
 }

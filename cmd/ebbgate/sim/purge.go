@@ -15,11 +15,12 @@ func (c *controller) purge(e rollout.Purge) {
 	}
 	c.following[e.ID()] = true
 	c.w.log("%s follows %s from %d", c.name, e.ID(), len(e.From))
-	c.ask(e)
+	// What was on its way at the first purge is waited for by whoever goes on with it.
+	c.later(max(0, c.outbox[e.ID()].last.Add(c.w.caches[e.Region].fetch).Sub(c.w.now)), func() { c.ask(e) })
 }
 
 func (c *controller) ask(e rollout.Purge) {
-	if c.outbox[e.ID()] == 2 {
+	if c.outbox[e.ID()].times == 2 {
 		c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
 			delete(c.following, e.ID())
 			c.verified(e)
@@ -62,8 +63,8 @@ func (c *controller) answered(e rollout.Purge) {
 		return
 	}
 	c.w.purge(e)
-	c.outbox[e.ID()]++
-	c.w.purgeDone(e, c.outbox[e.ID()])
+	c.outbox[e.ID()] = accepted{c.outbox[e.ID()].times + 1, c.w.now}
+	c.w.purgeDone(e, c.outbox[e.ID()].times)
 	c.later(c.w.caches[e.Region].fetch, func() { c.ask(e) })
 }
 
