@@ -85,7 +85,7 @@ type fickle struct {
 
 func (p fickle) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) {
 	if p.busy != nil && p.busy.Load() {
-		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Retryable, Message: "503"}
+		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Retryable, RetryAfter: 50 * time.Millisecond, Message: "503"}
 	}
 	if p.wrong.Load() {
 		return cdn.Receipt{}, &cdn.Error{Provider: p.name, Class: cdn.Auth, Message: "403 bad token"}
