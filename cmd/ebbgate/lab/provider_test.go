@@ -78,7 +78,8 @@ func TestProviderTarget(t *testing.T) {
 			"%s: {kind: fastly-dictionary, token_file: %s, endpoint: %q, service: S1, dictionary: D1, settle: 300ms, url: %q}\n", app, token, c.api.URL, c.edge.URL)},
 	})
 	// The front page of a broken release is fine on a node and 500 at the edge.
-	for version, front := range map[string]string{"1.0.0": "200", "2.0.0": "500", "3.0.0": "200"} {
+	for _, b := range []struct{ version, front string }{{"1.0.0", "200"}, {"2.0.0", "500"}, {"3.0.0", "200"}} {
+		version, front := b.version, b.front
 		dir := bundle(t, version, "version "+version, false)
 		items := fmt.Sprintf(`{"front": %q, "version": %q}`, front, version)
 		if err := os.WriteFile(filepath.Join(dir, "files", "dictionary.json"), []byte(items), 0o600); err != nil {
