@@ -17,9 +17,8 @@ type account struct{ name, key, token string }
 
 // claims are the signed statements that a server is configured with.
 type claims struct {
-	operator    *jwt.OperatorClaims
-	operatorJWT string
-	accounts    []account
+	operator *jwt.OperatorClaims
+	accounts []account
 }
 
 // claims makes them anew from the keys: nothing but keys and revocations is kept.
@@ -27,10 +26,6 @@ func (k *Keys) claims() (*claims, error) {
 	c := &claims{operator: jwt.NewOperatorClaims(public(k.operator))}
 	c.operator.Name = "ebbgate"
 	c.operator.SystemAccount = public(k.system)
-	var err error
-	if c.operatorJWT, err = encode(c.operator, k); err != nil {
-		return nil, err
-	}
 	system := jwt.NewAccountClaims(public(k.system))
 	system.Name = wire.AccountSystem
 	for _, a := range []*jwt.AccountClaims{system, k.controlClaims(), k.edgeClaims()} {

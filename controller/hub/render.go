@@ -156,7 +156,9 @@ func (k *Keys) renderAccounts() ([]byte, error) {
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Rendered from the keys. Render and load again after a revocation.\n")
-	fmt.Fprintf(&b, "operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload {\n", c.operatorJWT, public(k.system))
+	// The operator's key, not a claim of it: that says when it was signed, and a server does not
+	// load an operator again that has changed.
+	fmt.Fprintf(&b, "trusted: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload {\n", public(k.operator), public(k.system))
 	for _, a := range c.accounts {
 		fmt.Fprintf(&b, "  # %s\n  %s: %s\n", a.name, a.key, a.token)
 	}

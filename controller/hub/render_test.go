@@ -86,7 +86,7 @@ func TestRenderConfigIsUnderstood(t *testing.T) {
 		Port, Routes                 int
 		JetStream, SyncAlways        bool
 	}
-	got := facts{opts.ServerName, opts.Host, opts.SystemAccount, opts.TrustedOperators[0].Subject, opts.Port, len(opts.Routes), opts.JetStream, opts.SyncAlways}
+	got := facts{opts.ServerName, opts.Host, opts.SystemAccount, strings.Join(opts.TrustedKeys, " "), opts.Port, len(opts.Routes), opts.JetStream, opts.SyncAlways}
 	want := facts{"n2", "::1", public(k.system), public(k.operator), 4222, 3, true, true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("what the server reads (-want +got):\n%s", diff)
