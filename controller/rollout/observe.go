@@ -73,12 +73,15 @@ func (t *turn) reported(e Reported) bool {
 	if old.Report == nil && a.since.IsZero() && e.Stored.After(t.s.Since) {
 		a.since = t.s.Now
 	}
+	was, is := t.s.presence(old), t.s.presence(&a)
+	if was == silent && is == live {
+		a.since = t.s.Now // whatever it says at first: it may not have begun to look
+	}
 	agents := slices.Clone(m.Agents)
 	i, _ := m.index(e.Agent)
 	agents[i] = &a
 	t.seat(e.Region, &Membership{agents})
 
-	was, is := t.s.presence(old), t.s.presence(&a)
 	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && old.Build == a.Build && slices.Equal(old.Peers, a.Peers) && sameProgress(old.Report, a.Report) {
 		rr := t.s.Regions[e.Region]
 		return t.s.failed(rr, old) != t.s.failed(rr, &a) // it was heard of after its deadline
