@@ -117,13 +117,7 @@ func TestVantageAfterRollback(t *testing.T) {
 				w.Header().Set("X-Ebbgate-Gen", cached.Load().(string))
 			}))
 			t.Cleanup(cache.Close)
-			probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL}}})
-			must(t, err)
-			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
-				r := c.Regions[ams]
-				r.Probes = map[wire.App]*cdn.Probe{edge: probe}
-				c.Regions[ams] = r
-			}})
+			f := lookedAt(t, cache.URL)
 			d := f.drive()
 			release := func(version wire.Version, text string) controller.BundleInfo {
 				c := site(edge, version, text, "b")
@@ -200,13 +194,7 @@ func TestVantageOnUnchangedPage(t *testing.T) {
 				}
 			}))
 			t.Cleanup(cache.Close)
-			probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: cache.URL}}})
-			must(t, err)
-			f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
-				r := c.Regions[ams]
-				r.Probes = map[wire.App]*cdn.Probe{edge: probe}
-				c.Regions[ams] = r
-			}})
+			f := lookedAt(t, cache.URL)
 			d := f.drive()
 			f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), rollout.StatusDone)
 			v2 := f.publish(d, site(edge, "2", "a2", "b"))
@@ -229,4 +217,16 @@ func TestVantageOnUnchangedPage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lookedAt is a fleet of one agent whose app has a vantage point.
+func lookedAt(t *testing.T, url string) *fleet {
+	t.Helper()
+	probe, err := cdn.NewProbe(cdn.ProbeConfig{Vantages: []cdn.Vantage{{Name: "near", URL: url}}})
+	must(t, err)
+	return newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+		r := c.Regions[ams]
+		r.Probes = map[wire.App]*cdn.Probe{edge: probe}
+		c.Regions[ams] = r
+	}})
 }

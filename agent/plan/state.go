@@ -305,8 +305,8 @@ func (s *State) back(to *Release, from wire.Digest, now time.Time, reason string
 }
 
 // Returned records that the node was told to serve what it went back to, and whether that
-// was read back live. The older release keeps
-// its own epoch, so that a cache behind a generation fence stores nothing it answers.
+// was read back live. The older release keeps its own epoch, so that a cache behind a
+// generation fence stores nothing it answers.
 func (s *State) Returned(now time.Time, shown bool) {
 	b := s.Back
 	if shown {

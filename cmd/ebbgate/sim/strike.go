@@ -140,8 +140,7 @@ func (w *world) draw(l luck, p rollout.RegionPhase) wire.Region {
 
 // seek makes a fault that strikes once in n times surer where it has few times to strike.
 func (w *world) seek(r wire.Region, n int) int {
-	switch w.phase[r] {
-	case rollout.PhaseArming, rollout.PhaseRetreating, rollout.PhaseReverting, rollout.PhaseReverted, rollout.PhaseActivating:
+	if w.moves(r) || w.phase[r] == rollout.PhaseReverted {
 		return (n + 1) / 2
 	}
 	return n
