@@ -63,3 +63,38 @@ func TestReportsCannotFloodServed(t *testing.T) {
 		t.Errorf("%d contents remembered, the ordered one among them: %v", len(served), slices.Contains(served, ordered))
 	}
 }
+
+// An agent that is heard of again has the whole deadline, also if it says first that it has
+// what is wanted and then that it has not.
+func TestHeardOfAgain(t *testing.T) {
+	f := running(t)
+	r, n := f.find("eu-1")
+	n.silent = true
+	f.run(time.Minute)
+	p := DefaultPlan([]wire.Region{r})
+	deadline := 30 * time.Second
+	p.Deadline, p.MaxUnreachable = wire.Duration(deadline), Count(1) // no hold ends when it is back
+	f.feed(Start{Now: f.now, ID: "r1", By: "kim", Seed: "r1", Target: bundle("2.0"), Plan: p})
+	f.feed(Pause{Now: f.now, By: "kim"})
+	f.run(3 * time.Minute)
+	says := func(next *wire.Progress) RolloutStatus {
+		n.app.Next = next
+		f.report(r, n)
+		return f.s.Rollout.Status
+	}
+	epoch := f.s.Regions[r].Next.Epoch
+	if got := says(&wire.Progress{Epoch: epoch, Digest: bundle("2.0").Digest, Version: "2.0", State: wire.StateStaged}); got != StatusPaused {
+		t.Errorf("it has staged, and the rollout is %s", got)
+	}
+	f.now = f.now.Add(5 * time.Second)
+	if got := says(nil); got != StatusPaused {
+		t.Errorf("it has been heard of for 5s, and the rollout is %s", got)
+	}
+	for end := f.now.Add(deadline); f.now.Before(end); {
+		f.now = f.now.Add(5 * time.Second)
+		says(nil)
+	}
+	if got := f.s.Rollout.Status; got != StatusReverted {
+		t.Errorf("it has not staged within the deadline, and the rollout is %s", got)
+	}
+}
