@@ -28,15 +28,17 @@ func quests() (all []quest) {
 		}
 	}
 	for _, q := range []quest{
-		{faultCDNRefuse, rollout.PhaseArming}, {faultCDNRefuse, rollout.PhaseActivating}, {faultCDNRefuse, rollout.PhaseReverting},
-		{faultCDNRefuse, rollout.PhaseReverted}, {faultRollback, rollout.PhaseArming}, {faultLie, rollout.PhaseReverted},
+		{faultCDNRefuse, rollout.PhaseActivating}, {faultCDNRefuse, rollout.PhaseReverted}, {faultRollback, rollout.PhaseArming}, {faultLie, rollout.PhaseReverted},
 		{faultValidate, rollout.PhaseRetreating}, {faultFetch, rollout.PhaseRetreating}, {faultFloor, rollout.PhaseRetreating},
 		{faultLie, rollout.PhaseRepurging}, {faultRollback, rollout.PhaseRepurging}, {faultPoint, rollout.PhaseRepurging},
 	} {
 		all = append(all, q, q, q)
 	}
 	for range 9 {
-		all = append(all, quest{faultCDNRefuse, rollout.PhaseRetreating}, quest{faultFloor, rollout.PhaseRepurging}, quest{faultPause, rollout.PhaseActivating})
+		for _, p := range []rollout.RegionPhase{rollout.PhaseArming, rollout.PhaseReverting, rollout.PhaseRetreating} {
+			all = append(all, quest{faultCDNRefuse, p})
+		}
+		all = append(all, quest{faultFloor, rollout.PhaseRepurging}, quest{faultPause, rollout.PhaseActivating})
 	}
 	return append(all, quest{faultLie, rollout.PhaseArming}, quest{faultPoint, rollout.PhaseArming}, quest{faultCommit, rollout.PhaseReverted})
 }
