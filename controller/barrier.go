@@ -32,6 +32,9 @@ type BarrierView struct {
 	// LeftBehind is why an optional target has not taken the purge. The next one asks it again.
 	LeftBehind string `json:"left_behind,omitempty"`
 
+	// PausedUntil is when an account that is rate-limited is asked again at the soonest.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+
 	Sent     time.Time      `json:"sent,omitzero"`      // when the first purge left
 	Evidence []cdn.Evidence `json:"evidence,omitempty"` // what the vantage points saw
 }
@@ -101,6 +104,9 @@ func (v *BarrierView) take(e cdn.Entry, round int) {
 	}
 	if e.Item.Selector.Kind != cdn.Fence && !e.SentAt.IsZero() && (v.Sent.IsZero() || e.SentAt.Before(v.Sent)) {
 		v.Sent = e.SentAt
+	}
+	if e.PausedUntil.After(v.PausedUntil) {
+		v.PausedUntil = e.PausedUntil
 	}
 	if len(e.Evidence) > 0 {
 		v.Evidence = e.Evidence

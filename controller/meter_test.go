@@ -135,12 +135,20 @@ func (f *fleet) command(d *driver, name, by string) {
 // explains checks that one line of explain holds all the words.
 func (f *fleet) explains(d *driver, words ...string) {
 	f.t.Helper()
+	if err := f.explained(d, words...); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// explained reports whether one line of explain holds all the words.
+func (f *fleet) explained(d *driver, words ...string) error {
+	f.t.Helper()
 	v, err := d.App(f.t.Context(), edge)
 	must(f.t, err)
 	for _, line := range v.Explain {
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-			return
+			return nil
 		}
 	}
-	f.t.Errorf("no line of explain has %q:\n%s", words, strings.Join(v.Explain, "\n"))
+	return fmt.Errorf("no line of explain has %q:\n%s", words, strings.Join(v.Explain, "\n"))
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -106,8 +107,15 @@ func newID() string {
 func (c *Controller) view(s rollout.State) AppView {
 	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s)}
 	for _, b := range v.Barriers {
-		if b.LeftBehind != "" {
-			v.Explain = append(v.Explain, fmt.Sprintf("%s: %s/%s (optional) was left behind by the purge of epoch %s, the next one asks it again: %s", b.Region, b.Provider, b.Scope, b.Epoch, b.LeftBehind))
+		target := fmt.Sprintf("%s: %s/%s", b.Region, b.Provider, b.Scope)
+		switch p := s.Regions[b.Region].Purge; {
+		case b.LeftBehind != "":
+			v.Explain = append(v.Explain, fmt.Sprintf("%s (optional) was left behind by the purge of epoch %s, the next one asks it again: %s", target, b.Epoch, b.LeftBehind))
+		case !p.Verified.IsZero() || p.Failed != "":
+		case !b.PausedUntil.IsZero():
+			v.Explain = append(v.Explain, fmt.Sprintf("%s has not taken the purge of epoch %s yet and is not asked before %s: %s", target, b.Epoch, b.PausedUntil.UTC().Format(time.RFC3339), cmp.Or(b.LastError, "the account is rate limited")))
+		case b.LastError != "":
+			v.Explain = append(v.Explain, fmt.Sprintf("%s has not taken the purge of epoch %s yet: %s", target, b.Epoch, b.LastError))
 		}
 	}
 	return v

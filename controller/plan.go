@@ -73,10 +73,15 @@ func (c *Controller) Plan(ctx context.Context, req StartRequest) (PlanView, erro
 		}
 		s := c.states[info.App]
 		v := PlanView{App: info.App, Version: info.Version, Digest: info.Digest, Index: s.Revision, Plan: plan}
+		stand := make(map[wire.Region]rollout.RegionSummary)
+		for _, r := range rollout.Status(s).Regions {
+			stand[r.Region] = r
+		}
 		for i, wave := range plan.Waves {
 			for _, r := range wave.Regions {
 				p := c.planRegion(info.App, r, plan, wave)
-				p.Wave = i + 1
+				p.Wave, p.From = i+1, stand[r].Running
+				p.Others = stand[r].RunBesides(p.From)
 				if i == 0 {
 					p.Warnings = append(p.Warnings, c.obstacles(s, info, plan)...)
 				}
@@ -224,7 +229,6 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 	purge := rollout.Purge{App: view.App, Region: p.Region, Epoch: rr.LastEpoch + 1, Round: 1, From: rr.ServedBesides(view.Digest), To: view.Digest}
 	var from *wire.Manifest
 	if committed := rr.Committed; committed != nil {
-		p.From = committed.Version
 		if len(purge.From) == 0 && committed.Digest != view.Digest {
 			purge.From = []rollout.Served{{Digest: committed.Digest, Epoch: committed.Epoch}}
 		}
@@ -245,7 +249,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 		}
 		p.Files = append(p.Files, sign+ch.Path)
 	}
-	view.Changes = view.Changes || rr.Committed == nil || rr.Committed.Digest != view.Digest
+	view.Changes = view.Changes || rr.Mixed || rr.Committed == nil || rr.Committed.Digest != view.Digest
 	selectors, err := c.selectors(ctx, purge)
 	if err != nil {
 		return nil, err

@@ -171,6 +171,29 @@ func TestPlanWarns(t *testing.T) {
 	warns("drained", "all agents are drained: nobody confirms the release here")
 }
 
+// On a region that is half done, what its agents run is told beside what is committed.
+func TestPlanHalfDone(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1", "a2", "a3")})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
+	f.publish(d, site(edge, "2", "a2", "b"))
+	f.publish(d, site(edge, "3", "a3", "b"))
+	p := plan([]wire.Region{ams})
+	p.Waves[0].Strategy = rollout.StrategyCanary
+	p.Waves[0].Steps = []rollout.PlanStep{{Activate: rollout.Count(1), Bake: wire.Duration(time.Hour)}, {Activate: rollout.Share(100)}}
+	f.begin(d, controller.StartRequest{App: edge, Version: "2", Plan: p})
+	want := []rollout.RunSummary{{Version: "2", Agents: 1}}
+	eventually(t, func() error {
+		view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "3", Plan: p})
+		must(t, err)
+		if r := view.Regions[0]; r.From != "1" || !slices.Equal(r.Others, want) {
+			return fmt.Errorf("from %s and %v, want 1 and %v", r.From, r.Others, want)
+		}
+		return nil
+	})
+}
+
 // reported waits until so many agents have reported.
 func (f *fleet) reported(d *driver, n int) {
 	f.t.Helper()

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,29 @@ func TestPurgeUnknown(t *testing.T) {
 	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
 	if n := len(f.line.purgesBetween(ams, f.line.last(confirmed(edge, ams, 1)), -1)); n < 3 {
 		t.Errorf("%d purges, want the lost one and two that were answered", n)
+	}
+}
+
+// While a provider does not take a purge, explain tells what it last said, and until when it
+// is not asked again.
+func TestPurgeWaits(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		fault cdntest.Fault
+		words []string
+	}{
+		{"rate limit", cdntest.Fault{Status: http.StatusTooManyRequests, RetryAfter: "600"}, []string{"ams: fastly/", "has not taken the purge of epoch 1 yet and is not asked before 2", "429"}},
+		{"failing", cdntest.Fault{Status: http.StatusServiceUnavailable}, []string{"ams: fastly/", "has not taken the purge of epoch 1 yet: ", "503"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, spec{regions: one("a1")})
+			d := f.drive()
+			f.publish(d, site(edge, "1", "a", "b"))
+			f.fastly.Inject(slices.Repeat([]cdntest.Fault{test.fault}, 1000)...)
+			f.begin(d, controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})})
+			eventually(t, func() error { return f.explained(d, test.words...) })
+		})
 	}
 }
 

@@ -64,18 +64,19 @@ type PlanView struct {
 
 // PlanRegion is what a rollout would do in one region.
 type PlanRegion struct {
-	Wave     int                `json:"wave"` // from 1
-	Region   wire.Region        `json:"region"`
-	Agents   int                `json:"agents"`
-	Live     int                `json:"live"`
-	From     wire.Version       `json:"from,omitempty"` // empty: nothing committed yet
-	Files    []string           `json:"files"`          // changed paths, "+", "-" or "~" before each
-	Purge    []string           `json:"purge"`          // selectors
-	PurgeFor wire.Duration      `json:"purge_for"`      // predicted, both rounds and the gap, beside the other regions of the wave
-	Strategy rollout.Strategy   `json:"strategy"`
-	Steps    []rollout.PlanStep `json:"steps"`  // as the region takes them
-	Planes   []PlanPlane        `json:"planes"` // by name
-	Warnings []string           `json:"warnings,omitempty"`
+	Wave     int                  `json:"wave"` // from 1
+	Region   wire.Region          `json:"region"`
+	Agents   int                  `json:"agents"`
+	Live     int                  `json:"live"`
+	From     wire.Version         `json:"from,omitempty"`   // empty: nothing committed yet
+	Others   []rollout.RunSummary `json:"others,omitempty"` // what agents run besides, by version
+	Files    []string             `json:"files"`            // changed paths, "+", "-" or "~" before each
+	Purge    []string             `json:"purge"`            // selectors
+	PurgeFor wire.Duration        `json:"purge_for"`        // predicted, both rounds and the gap, beside the other regions of the wave
+	Strategy rollout.Strategy     `json:"strategy"`
+	Steps    []rollout.PlanStep   `json:"steps"`  // as the region takes them
+	Planes   []PlanPlane          `json:"planes"` // by name
+	Warnings []string             `json:"warnings,omitempty"`
 }
 
 // PlanPlane is a data plane of a region and what it declares of itself.

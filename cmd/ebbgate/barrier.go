@@ -64,6 +64,9 @@ func barrierText(b controller.BarrierView) string {
 	if b.Repeats > 0 {
 		text += fmt.Sprintf(", repeated %d×", b.Repeats)
 	}
+	if !b.PausedUntil.IsZero() {
+		text += ", waits until " + when(b.PausedUntil) + " (the account is rate limited)"
+	}
 	if b.LastError != "" && b.Second != cdn.StateVerified {
 		text += ": " + b.LastError
 	}

@@ -53,7 +53,12 @@ func planList(v controller.PlanView) list[controller.PlanRegion] {
 			{head: "WAVE", cell: func(r controller.PlanRegion) string { return fmt.Sprint(r.Wave) }},
 			{head: "REGION", cell: func(r controller.PlanRegion) string { return string(r.Region) }},
 			{head: "LIVE", cell: func(r controller.PlanRegion) string { return fmt.Sprintf("%d/%d", r.Live, r.Agents) }},
-			{head: "FROM", cell: func(r controller.PlanRegion) string { return orDash(string(r.From)) }},
+			{head: "FROM", cell: func(r controller.PlanRegion) string {
+				if len(r.Others) > 0 {
+					return orDash(string(r.From)) + ", " + othersText(r.Others)
+				}
+				return orDash(string(r.From))
+			}},
 			{head: "TO", cell: func(controller.PlanRegion) string { return string(v.Version) }},
 			{head: "FILES", cell: func(r controller.PlanRegion) string { return fmt.Sprint(len(r.Files)) }},
 			{head: "PURGE", cell: func(r controller.PlanRegion) string { return fmt.Sprint(len(r.Purge)) }},

@@ -121,6 +121,9 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 		lines := []string{t.bold(string(s.App)) + "  no rollout yet"}
 		for _, g := range s.Regions {
 			lines = append(lines, "  "+string(g.Region)+"  runs "+orDash(string(g.Running)))
+			if len(g.Others) > 0 {
+				lines = append(lines, t.wrap("    ", yellow, othersText(g.Others))...)
+			}
 		}
 		return lines
 	}
@@ -205,6 +208,9 @@ func (t tree) region(r rollout.RegionSummary, s rollout.Strategy, now time.Time)
 	if t.width > 0 && lipgloss.Width(lines[0]) > t.width {
 		lines = []string{"  " + strings.Join(head, "  "), "    " + t.counts(r)}
 	}
+	if len(r.Others) > 0 {
+		lines = append(lines, t.wrap("    ", yellow, othersText(r.Others))...)
+	}
 	lines = append(lines, t.timeline(r, s)...)
 	lines = append(lines, t.waits(r, now)...)
 	lines = append(lines, t.targets(r)...)
@@ -212,6 +218,15 @@ func (t tree) region(r rollout.RegionSummary, s rollout.Strategy, now time.Time)
 		lines = append(lines, t.wrap("    ", red, "purge failed: "+r.Purge.Failed)...)
 	}
 	return append(lines, t.cells(r)...)
+}
+
+// othersText says that a region is mixed, and how.
+func othersText(others []rollout.RunSummary) string {
+	parts := make([]string, len(others))
+	for i, o := range others {
+		parts[i] = fmt.Sprintf("%s on %s", o.Version, rollout.Plural(o.Agents, "agent"))
+	}
+	return "also runs " + strings.Join(parts, ", ")
 }
 
 // counts says how far the agents of a region have come in what it does.

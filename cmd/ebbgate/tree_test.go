@@ -48,11 +48,23 @@ func TestTreeLeftBehind(t *testing.T) {
 	}
 }
 
+// A region whose agents run something else besides says so, in a rollout and without one.
+func TestTreeMixed(t *testing.T) {
+	region := rollout.RegionSummary{Region: "us", Phase: rollout.PhaseStaging, Running: "1", Next: "3", Others: []rollout.RunSummary{{Version: "2", Agents: 2}}}
+	const want = "\n    also runs 2 on 2 agents"
+	if text := strings.Join((tree{}).region(region, rollout.StrategyRolling, apitest.Start), "\n"); !strings.Contains(text, want) {
+		t.Error(text)
+	}
+	if text := (tree{}).render(rollout.Summary{App: "waf", Regions: []rollout.RegionSummary{region}}); !strings.Contains(text, want) {
+		t.Error(text)
+	}
+}
+
 // barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
 // was stale twice, another has no fence and is refused, and nobody waits for the last.
 var barriers = map[string][]controller.BarrierView{ // scene → targets
 	"purging": {
-		{Region: "eu-west", Provider: "shield", Scope: "eu", Epoch: 2, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateIntended, Sent: apitest.Start.Add(3100 * time.Millisecond)},
+		{Region: "eu-west", Provider: "shield", Scope: "eu", Epoch: 2, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateIntended, PausedUntil: apitest.Start.Add(30 * time.Second), Sent: apitest.Start.Add(3100 * time.Millisecond)},
 		{Region: "eu-west", Provider: "varnish", Scope: "eu-west", Tier: 1, Fence: cdn.StateAccepted, First: cdn.StateVerified, Second: cdn.StateSent, Repeats: 2, LastError: "vantage eu-west-probe saw generation edge-proxy.eu-west-1, want at least edge-proxy.eu-west-2"},
 		{Region: "eu-west", Provider: "fastly", Scope: "SU1", Tier: 1, Fence: cdn.StateAccepted, NoFence: "scope SU1 has no dictionary in the configuration", First: cdn.StateAccepted},
 		{Region: "eu-west", Provider: "cloudflare", Scope: "0123456789abcdef0123456789abcdef", Tier: 1, First: cdn.StateIntended, LastError: "answered 429: rate limited\nretry after 30s"},

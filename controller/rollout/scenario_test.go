@@ -305,6 +305,9 @@ func (f *fleet) status() {
 			if r.Next != "" {
 				line += fmt.Sprintf(", next %s@%d", r.Next, r.Epoch)
 			}
+			for _, o := range r.Others {
+				line += fmt.Sprintf(", also %s on %s", o.Version, Plural(o.Agents, "agent"))
+			}
 			line += fmt.Sprintf("; of %d: %d staged, %d active, %d confirmed, %d failed, %d silent", c.Total, c.Staged, c.Active, c.Confirmed, c.Failed, c.Silent)
 			if r.Purge != nil {
 				state := "open"

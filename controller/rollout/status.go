@@ -49,6 +49,7 @@ type RegionSummary struct {
 	Running wire.Version `json:"running,omitempty"` // committed
 	Epoch   wire.Epoch   `json:"epoch,omitempty"`   // committed, or of the change under way
 	Next    wire.Version `json:"next,omitempty"`    // of the change under way
+	Others  []RunSummary `json:"others,omitempty"`  // what agents run that is neither, by version: after superseding, or not followed yet
 	Step    int          `json:"step,omitempty"`    // from 1, while activating
 	Steps   int          `json:"steps,omitempty"`
 	Counts  Counts       `json:"counts"`
@@ -62,6 +63,12 @@ type RegionSummary struct {
 	Skew      wire.Duration `json:"skew,omitempty"`      // between the first and the last agent that switched to the epoch, by their clocks
 
 	Agents []AgentSummary `json:"agents,omitempty"` // by ID
+}
+
+// RunSummary is a release and how many agents of a region run it.
+type RunSummary struct {
+	Version wire.Version `json:"version"`
+	Agents  int          `json:"agents"`
 }
 
 // Counts is how the agents of a region stand towards its epoch.

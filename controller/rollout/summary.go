@@ -95,7 +95,22 @@ func (s State) summarise(r wire.Region) RegionSummary {
 			sum.Agents = append(sum.Agents, s.agent(rr, a))
 		}
 	}
+	sum.Others = sum.RunBesides(sum.Running, sum.Next)
 	return sum
+}
+
+// RunBesides counts the agents, drained ones included, that run none of the versions.
+func (s RegionSummary) RunBesides(versions ...wire.Version) (others []RunSummary) {
+	count := make(map[wire.Version]int)
+	for _, a := range s.Agents {
+		if a.Version != "" && !slices.Contains(versions, a.Version) {
+			count[a.Version]++
+		}
+	}
+	for _, v := range wire.Keys(count) {
+		others = append(others, RunSummary{Version: v, Agents: count[v]})
+	}
+	return others
 }
 
 func (s State) agent(rr RegionRecord, a *Agent) AgentSummary {
