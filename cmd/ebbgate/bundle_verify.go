@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller/bundle"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -42,7 +43,7 @@ func newBundleVerifyCommand(c *cli) *cobra.Command {
 }
 
 func readTrust(path string) (*wire.Trust, error) {
-	data, err := readFile(path)
+	data, err := smallfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read root %s: %w", path, reason(err))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -40,7 +41,7 @@ func env(name, otherwise string) string {
 func (c *cli) client() (*api.Client, error) {
 	token := os.Getenv("EBBGATE_TOKEN")
 	if c.tokenFile != "" {
-		b, err := readFile(c.tokenFile)
+		b, err := smallfile.Read(c.tokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the token file: %w", err)
 		}
@@ -48,7 +49,7 @@ func (c *cli) client() (*api.Client, error) {
 	}
 	config := api.ClientConfig{Server: c.server, Token: strings.TrimSpace(token)}
 	if c.caFile != "" {
-		pem, err := readFile(c.caFile)
+		pem, err := smallfile.Read(c.caFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the certificate authorities: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/hub"
@@ -96,7 +97,7 @@ The log goes to standard error. The API listens on loopback.`,
 // runController reads every file first; then it starts everything in the order in which it
 // is needed, NATS, controller, API, and stops it in the reverse order.
 func runController(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (err error) {
-	envelope, err := readFile(filepath.Join(cfg.path(cfg.Keys), "root.json"))
+	envelope, err := smallfile.Read(filepath.Join(cfg.path(cfg.Keys), "root.json"))
 	if err != nil {
 		return fmt.Errorf("cannot read the root: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ebbgate/ebbgate/cdn"
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -121,7 +122,7 @@ type sourceConfig struct {
 }
 
 func loadControllerConfig(path string) (*controllerConfig, error) {
-	data, err := readFile(path)
+	data, err := smallfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", path, reason(err))
 	}
@@ -279,7 +280,7 @@ func (cfg *controllerConfig) gossipKey(region wire.Region) (string, error) {
 	if cfg.Gossip.Key == "" {
 		return "", nil
 	}
-	text, err := readFile(cfg.path(cfg.Gossip.Key))
+	text, err := smallfile.Read(cfg.path(cfg.Gossip.Key))
 	if err != nil {
 		return "", fmt.Errorf("gossip.key: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/gate"
 	"github.com/ebbgate/ebbgate/wire"
@@ -41,7 +42,7 @@ func gateSources(cfg *controllerConfig, kind string, from map[string]sourceConfi
 
 // secret reads a token file.
 func (cfg *controllerConfig) secret(path string) (string, error) {
-	data, err := readFile(cfg.path(path))
+	data, err := smallfile.Read(cfg.path(path))
 	if err != nil {
 		return "", fmt.Errorf("token_file: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -94,7 +95,7 @@ func startRequest(app, version, planFile string) (controller.StartRequest, error
 	if planFile == "" {
 		return q, nil
 	}
-	data, err := readFile(planFile)
+	data, err := smallfile.Read(planFile)
 	if err != nil {
 		return q, fmt.Errorf("cannot read plan %s: %w", planFile, reason(err))
 	}
@@ -112,7 +113,7 @@ func inPlan(err error, planFile string) error {
 	if planFile == "" || !errors.As(err, &e) || e.Field == "" {
 		return err
 	}
-	data, readErr := readFile(planFile)
+	data, readErr := smallfile.Read(planFile)
 	if line := rollout.FieldLine(data, e.Field); readErr == nil && line > 0 {
 		return fmt.Errorf("%w (%s:%d)", err, planFile, line)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/bundle"
@@ -114,7 +115,7 @@ func above(ctx context.Context, cl *api.Client, m *wire.Manifest, digest wire.Di
 // can be held against it; nil if there is none. What goes wrong here comes out, with a
 // better message, when the bundle is built or published.
 func previous(ctx context.Context, cl *api.Client, dir string) *wire.Manifest {
-	data, err := readFile(filepath.Join(dir, "bundle.yaml"))
+	data, err := smallfile.Read(filepath.Join(dir, "bundle.yaml"))
 	if err != nil {
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebbgate/ebbgate/wire"
+
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 )
 
 func newTrustCommand(c *cli) *cobra.Command {
@@ -81,7 +83,7 @@ func makeDir(dir string) error {
 
 // readKey reads a private key.
 func readKey(path string) (wire.PrivateKey, error) {
-	data, err := readFile(filepath.Clean(path))
+	data, err := smallfile.Read(filepath.Clean(path))
 	if err != nil {
 		return wire.PrivateKey{}, fmt.Errorf("cannot read key %s: %w", path, reason(err))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/ebbgate/ebbgate/cdn/config"
 	"github.com/ebbgate/ebbgate/cdn/config/cloudflare"
 	"github.com/ebbgate/ebbgate/cdn/config/fastly"
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -107,7 +107,7 @@ func (t Target) cloudflare(token string) cloudflare.Account {
 // token.
 func Read(path string) (agent.Config, error) {
 	var f file
-	data, err := readFile(path)
+	data, err := smallfile.Read(path)
 	if err != nil {
 		return f.Config, fmt.Errorf("cannot read the configuration: %w", err)
 	}
@@ -144,22 +144,6 @@ func Read(path string) (agent.Config, error) {
 		f.Apps[app] = dataplane.Config{URL: t.URL, Limits: t.Limits, Open: t.open}
 	}
 	return f.Config, nil
-}
-
-// maxFile bounds the configuration and a token.
-const maxFile = 1 << 20
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s: is larger than %d bytes", path, maxFile)
-	}
-	return data, err
 }
 
 // check refuses fields that are missing or mean nothing for the kind.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebbgate/ebbgate/agent/dataplane"
 	"github.com/ebbgate/ebbgate/cdn/config"
+	"github.com/ebbgate/ebbgate/cmd/ebbgate/internal/smallfile"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -31,7 +32,7 @@ var _ dataplane.Restorer = (*driver)(nil)
 // open makes the driver of a target. It reads the token, and sends nothing.
 func (t Target) open(cfg dataplane.Config) (dataplane.Driver, error) {
 	fail := func(err error) (dataplane.Driver, error) { return nil, fmt.Errorf("targets.%s: %w", cfg.App, err) }
-	data, err := readFile(t.TokenFile)
+	data, err := smallfile.Read(t.TokenFile)
 	if err != nil {
 		return fail(fmt.Errorf("token_file: %w", err))
 	}
