@@ -266,7 +266,11 @@ func (c *controller) pumpOne() {
 			return
 		}
 		c.pumping = true
-		c.later(c.luck.between(0, 10*time.Millisecond), func() {
+		waits := c.luck.between(0, 10*time.Millisecond)
+		if c.w.strikes(faultSlow, 20, e.Region) {
+			waits = c.luck.between(0, 5*time.Second) // a connection that does not answer
+		}
+		c.later(waits, func() {
 			c.pumping = false
 			switch {
 			case v.doc == nil:
