@@ -70,12 +70,14 @@ type Transit struct {
 	Healthy   Duration  `json:"healthy"` // how long it must stay live and pass its probes before it is confirmed
 }
 
-// Cohort is the set of agents that may switch: those whose score is at most CutOff,
-// and those named. Widening it is raising CutOff, so an agent that was in stays in.
+// Cohort is the set of agents that may switch: those named, and those whose score is at most
+// CutOff but for Except. Widening it is raising CutOff, naming, and shortening Except, so an
+// agent that was in stays in.
 type Cohort struct {
-	Seed   string    `json:"seed"`            // of the rollout; keeps the same nodes from always going first
-	CutOff Score     `json:"cutoff"`          // highest score that is in; zero: none by score
-	Named  []AgentID `json:"named,omitempty"` // in ascending order
+	Seed   string    `json:"seed"`             // of the rollout; keeps the same nodes from always going first
+	CutOff Score     `json:"cutoff"`           // highest score that is in; zero: none by score
+	Named  []AgentID `json:"named,omitempty"`  // in ascending order
+	Except []AgentID `json:"except,omitempty"` // who was not there to be counted when CutOff passed, in ascending order
 }
 
 // Score orders the agents of a region for one rollout. It is written as 16
@@ -93,12 +95,15 @@ func ScoreOf(seed string, id AgentID) Score {
 }
 
 // Has reports whether the cohort holds the agent.
-func (c Cohort) Has(id AgentID) bool {
-	if ScoreOf(c.Seed, id) <= c.CutOff {
+func (c Cohort) Has(id AgentID) bool { return c.Holds(id, ScoreOf(c.Seed, id)) }
+
+// Holds is Has for an agent whose score is known.
+func (c Cohort) Holds(id AgentID, s Score) bool {
+	if _, named := slices.BinarySearch(c.Named, id); named {
 		return true
 	}
-	_, named := slices.BinarySearch(c.Named, id)
-	return named
+	_, except := slices.BinarySearch(c.Except, id)
+	return s <= c.CutOff && !except
 }
 
 // String returns 16 hexadecimal digits.
@@ -141,11 +146,8 @@ func (d *Desired) Validate() error {
 		c.that(o.Base == nil || n.Epoch > o.Base.Epoch, field+".next.epoch", "is %d, not above the base's", n.Epoch)
 		c.that(n.Phase == PhaseStage || n.Phase == PhaseActivate, field+".next.phase", "is %q, want stage or activate", n.Phase)
 		c.that(len(n.Cohort.Seed) <= 64, field+".next.cohort.seed", "is longer than 64 bytes")
-		for i, id := range n.Cohort.Named {
-			at := fmt.Sprintf("%s.next.cohort.named[%d]", field, i)
-			c.token(at, string(id))
-			c.that(i == 0 || n.Cohort.Named[i-1] < id, at, "%q is not after the one before it", id)
-		}
+		c.ascending(field+".next.cohort.named", n.Cohort.Named)
+		c.ascending(field+".next.cohort.except", n.Cohort.Except)
 		c.that(n.Healthy >= 0, field+".next.healthy", "is negative")
 		c.that(n.NotBefore.IsZero() || n.Expires.IsZero() || n.NotBefore.Before(n.Expires), field+".next.expires", "is not after not_before")
 	}

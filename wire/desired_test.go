@@ -37,6 +37,7 @@ func TestDesiredRefuses(t *testing.T) {
 		{"apps.edge-proxy.next.cohort.named[1]", func(_ *Desired, o *Order) { o.Next.Cohort.Named = []AgentID{"b", "a"} }},
 		{"apps.edge-proxy.next.cohort.named[1]", func(_ *Desired, o *Order) { o.Next.Cohort.Named = []AgentID{"a", "a"} }},
 		{"apps.edge-proxy.next.cohort.named[0]", func(_ *Desired, o *Order) { o.Next.Cohort.Named = []AgentID{"A"} }},
+		{"apps.edge-proxy.next.cohort.except[1]", func(_ *Desired, o *Order) { o.Next.Cohort.Except = []AgentID{"b", "a"} }},
 		{"apps.edge-proxy.next.expires", func(_ *Desired, o *Order) { o.Next.Expires = o.Next.NotBefore }},
 	} {
 		d := goodDesired()
@@ -89,6 +90,9 @@ func TestCohort(t *testing.T) {
 		if n := in(c); n != k || !c.Has(ids[0]) || c.Has(ids[k]) {
 			t.Errorf("the %d. score as cut-off holds %d", k, n)
 		}
+	}
+	if n := in(Cohort{Seed: "s", CutOff: ScoreOf("s", ids[9]), Named: []AgentID{ids[3]}, Except: slices.Sorted(slices.Values([]AgentID{ids[3], ids[4], ids[700]}))}); n != 9 {
+		t.Errorf("%d agents in a cohort of ten without one, and with one that is named all the same", n)
 	}
 	if n := in(Cohort{Seed: "s", CutOff: ScoreOf("s", ids[9]), Named: slices.Sorted(slices.Values([]AgentID{ids[3], ids[700]}))}); n != 11 {
 		t.Errorf("ten by score and one more by name are %d", n)

@@ -63,7 +63,7 @@ func goodDesired() *Desired {
 	return &Desired{Fleet: "prod", Region: "eu-west", Sequence: 42, Issued: noon, Apps: map[App]Order{
 		"waf": {Base: &base},
 		"edge-proxy": {Base: &base, Next: &Transit{Target: next, Phase: PhaseActivate,
-			Cohort:    Cohort{Seed: "r-17", CutOff: 1 << 60, Named: []AgentID{"node-a", "node-b"}},
+			Cohort:    Cohort{Seed: "r-17", CutOff: 1 << 60, Named: []AgentID{"node-a", "node-b"}, Except: []AgentID{"node-c"}},
 			NotBefore: noon, Expires: noon.Add(time.Hour), Healthy: Duration(30 * time.Second)}},
 	}}
 }

@@ -52,6 +52,15 @@ func (c *checker) that(ok bool, field, format string, args ...any) {
 	}
 }
 
+// ascending checks a list of agents.
+func (c *checker) ascending(field string, ids []AgentID) {
+	for i, id := range ids {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		c.token(at, string(id))
+		c.that(i == 0 || ids[i-1] < id, at, "%q is not after the one before it", id)
+	}
+}
+
 func (c *checker) token(field, s string) {
 	if err := CheckToken(s); err != nil {
 		c.fail(field, "%v", err)

@@ -104,7 +104,7 @@ func (s State) uncovered(r wire.Region) []*Agent {
 			others = append(others, a)
 		}
 	}
-	slices.SortFunc(others, func(a, b *Agent) int { return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(others, byScore)
 	var first []*Agent
 	for _, a := range others {
 		k := kind{a.Build, a.Report.Plane}
@@ -141,25 +141,34 @@ func (t *turn) name(r wire.Region, tl tally, more []*Agent) {
 func (t *turn) raise(r wire.Region, tl tally, room int, open bool, budget int) {
 	rr := t.s.Regions[r]
 	next := *rr.Next
-	var out []wire.Score // of live agents outside, ascending
+	var out, back []*Agent // live ones outside; those whom the cohort excepts come last
 	lowest := wire.AllScores
 	for _, a := range t.s.View.Members[r].Agents {
 		if a.Drained {
 			continue
 		}
-		if in := inCohort(rr, a); !in && t.s.presence(a) == live {
-			out = append(out, a.score)
-		} else if in && !confirmed(a, next.Epoch) {
+		_, excepted := slices.BinarySearch(next.Cohort.Except, a.ID)
+		switch in := inCohort(rr, a); {
+		case in && !confirmed(a, next.Epoch):
 			lowest = min(lowest, a.score)
+		case in || t.s.presence(a) != live:
+		case excepted:
+			back = append(back, a)
+		default:
+			out = append(out, a)
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, byScore)
+	slices.SortFunc(back, byScore)
+	out = append(out, back...)
 	room = max(0, min(room, len(out)))
-	if room > 0 {
-		next.Cohort.CutOff = max(next.Cohort.CutOff, out[room-1])
-	}
 	if open && room == len(out) {
-		next.Cohort.CutOff = wire.AllScores
+		next.Cohort.CutOff, next.Cohort.Except = wire.AllScores, nil
+	} else {
+		next.Cohort = t.s.View.Members[r].admit(next.Cohort, out[:room])
+	}
+	if room > len(out)-len(back) || next.Cohort.Except == nil && rr.Next.Cohort.Except != nil {
+		rr.Returned = t.s.Now // the cut-off passed them long ago
 	}
 	rr.Next, rr.Times.StepDone = &next, time.Time{} // who joins is confirmed and baked, too
 	rr.Ladder = climb(rr.Ladder, lowest, Rung{next.Cohort.CutOff, t.s.Now})
@@ -172,6 +181,37 @@ func (t *turn) raise(r wire.Region, tl tally, room int, open bool, budget int) {
 		return
 	}
 	t.decide(KindWiden, r, inputs, "%d more of %d live agents of %s may switch: %d in flight, at most %d", room, tl.Live, r, tl.InFlight, budget)
+}
+
+// admit lets agents into the cohort, which are the lowest by score of those that are live and
+// outside. Whoever else the cut-off passes for that was not counted, being drained or not heard
+// of, stays out: nobody knows how many of them come back at once.
+func (m *Membership) admit(c wire.Cohort, join []*Agent) wire.Cohort {
+	from, joins := c.CutOff, make(map[wire.AgentID]bool)
+	for _, a := range join {
+		joins[a.ID] = true
+		c.CutOff = max(c.CutOff, a.score)
+	}
+	return m.except(c, func(a *Agent) bool { return a.score > from && !joins[a.ID] }, joins)
+}
+
+// except leaves those agents out of the cohort whom its cut-off has passed and who are new to
+// it, and lets in whom it left out before and who joins.
+func (m *Membership) except(c wire.Cohort, fresh func(*Agent) bool, joins map[wire.AgentID]bool) wire.Cohort {
+	var except []wire.AgentID
+	for _, a := range m.Agents { // by ID
+		_, out := slices.BinarySearch(c.Except, a.ID)
+		_, named := slices.BinarySearch(c.Named, a.ID)
+		if (out && !joins[a.ID] || !named && a.score <= c.CutOff && fresh(a)) && len(except) < maxNamed {
+			except = append(except, a.ID)
+		}
+	}
+	c.Except = except
+	return c
+}
+
+func byScore(a, b *Agent) int {
+	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.ID, b.ID))
 }
 
 // maxRungs bounds the ladder. Beyond it an agent gets more time, never less.
@@ -205,7 +245,7 @@ func (t *turn) step(r wire.Region, tl tally, steps []PlanStep) {
 	t.tellGates(r, fmt.Sprintf("step %d", rr.Step+1))
 	rr = t.s.Regions[r]
 	rr.Step++
-	rr.StepAbove, rr.Times.StepDone = rr.Next.Cohort.CutOff, time.Time{}
+	rr.Before, rr.Times.StepDone = rr.Next.Cohort, time.Time{}
 	rr.Approvals, rr.Waived = nil, ""
 	t.set(r, rr)
 }

@@ -203,6 +203,9 @@ func orderLine(o wire.Order) string {
 		default:
 			s += " to " + n.Cohort.CutOff.String()[:4]
 		}
+		if len(n.Cohort.Except) > 0 {
+			s += fmt.Sprintf(" but %s", n.Cohort.Except)
+		}
 	}
 	return s
 }

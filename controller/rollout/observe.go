@@ -11,6 +11,7 @@ import (
 func (t *turn) members(e Members) {
 	old := t.s.View.Members[e.Region]
 	m := &Membership{}
+	enrolled := make(map[wire.AgentID]bool)
 	for _, l := range e.Agents {
 		a := &Agent{ID: l.ID, Seen: t.s.Now, key: keyOf(l.ID)}
 		if known := old.find(l.ID); known != nil {
@@ -21,6 +22,7 @@ func (t *turn) members(e Members) {
 				a.score = wire.ScoreOf(t.s.Rollout.Seed, a.ID)
 			}
 			if old != nil {
+				enrolled[a.ID] = true
 				a.since = t.s.Now
 				t.restartDeadline(e.Region)
 			}
@@ -31,6 +33,15 @@ func (t *turn) members(e Members) {
 	slices.SortFunc(m.Agents, func(a, b *Agent) int { return cmp.Compare(a.ID, b.ID) })
 	m.Agents = slices.CompactFunc(m.Agents, func(a, b *Agent) bool { return a.ID == b.ID })
 	t.seat(e.Region, m)
+	if rr := t.s.Regions[e.Region]; len(enrolled) > 0 && rr.Next != nil && rr.Next.Phase == wire.PhaseActivate && rr.Next.Cohort.CutOff != wire.AllScores {
+		next := *rr.Next
+		next.Cohort = m.except(next.Cohort, func(a *Agent) bool { return enrolled[a.ID] }, nil)
+		if !slices.Equal(next.Cohort.Except, rr.Next.Cohort.Except) {
+			rr.Next = &next
+			t.issue(&rr)
+			t.set(e.Region, rr)
+		}
+	}
 }
 
 func (t *turn) seat(r wire.Region, m *Membership) {

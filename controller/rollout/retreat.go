@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +12,7 @@ import (
 // go back, those of the steps before stay, and then the region waits at the step before.
 type Retreat struct {
 	Onward wire.Target `json:"onward"`          // what the region goes on to afterwards
-	Above  wire.Score  `json:"above"`           // agents above go back
+	Stay   wire.Cohort `json:"stay"`            // who does not go back
 	Waits  bool        `json:"waits,omitempty"` // for an operator, with all back that were heard of
 }
 
@@ -31,8 +30,7 @@ func (s State) suffices(r wire.Region) bool {
 		return false
 	}
 	for _, f := range s.tally(r).failures {
-		a := s.View.Members[r].find(f.agent)
-		if _, named := slices.BinarySearch(rr.Next.Cohort.Named, a.ID); named || a.score <= rr.StepAbove {
+		if a := s.View.Members[r].find(f.agent); rr.Before.Holds(a.ID, a.score) {
 			return false
 		}
 	}
@@ -45,7 +43,7 @@ func (t *turn) retreat(regions []wire.Region, inputs map[string]string, why stri
 		rr := t.s.Regions[r]
 		old := rr.base()
 		t.decide(KindRevert, r, inputs, "taking step %d of %s in %s back: %s", rr.Step+1, t.s.what(), r, why)
-		onward, above, step := rr.Next.Target, rr.StepAbove, rr.Step
+		onward, before, step := rr.Next.Target, rr.Before, rr.Step
 		rr.LastEpoch = t.s.nextEpoch(r)
 		old.Epoch = rr.LastEpoch
 		rr.Next = &wire.Transit{
@@ -53,7 +51,7 @@ func (t *turn) retreat(regions []wire.Region, inputs map[string]string, why stri
 			Cohort: wire.Cohort{Seed: t.s.Rollout.Seed},
 		}
 		rr.renew(PhaseRetreating)
-		rr.Retreat, rr.Step = &Retreat{Onward: onward, Above: above}, step
+		rr.Retreat, rr.Step = &Retreat{Onward: onward, Stay: before}, step
 		rr.Served = withServed(rr.Served, old.Digest, old.Epoch)
 		rr.Times.StepDone = time.Time{}
 		t.issue(&rr)
@@ -87,11 +85,11 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
 	var left []*Agent
 	for _, a := range t.s.View.Members[r].Agents {
-		if !a.Drained && t.s.presence(a) == live && !inCohort(rr, a) && a.score > rr.Retreat.Above && rr.keeps(a) {
+		if !a.Drained && t.s.presence(a) == live && !inCohort(rr, a) && !rr.Retreat.Stay.Holds(a.ID, a.score) && rr.keeps(a) {
 			left = append(left, a)
 		}
 	}
-	slices.SortFunc(left, func(a, b *Agent) int { return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(left, byScore)
 	budget := t.s.Budget(r)
 	room := min(len(left), budget-tl.InFlight, maxNamed-len(rr.Next.Cohort.Named))
 	switch {
@@ -127,7 +125,7 @@ func (rr RegionRecord) keeps(a *Agent) bool {
 }
 
 // onward orders the release again, at a new epoch and with nobody in its cohort: the agents of
-// the steps before run it already, and switch to the new epoch.
+// the steps before run it already, and are the first to switch to the new epoch.
 func (t *turn) onward(r wire.Region) {
 	rr := t.s.Regions[r]
 	step, again := rr.Step, rr.Retreat.Onward
@@ -135,10 +133,10 @@ func (t *turn) onward(r wire.Region) {
 	again.Epoch = rr.LastEpoch
 	rr.Next = &wire.Transit{
 		Target: again, Phase: wire.PhaseActivate, Healthy: t.s.Rollout.Plan.Healthy,
-		Cohort: wire.Cohort{Seed: t.s.Rollout.Seed},
+		Cohort: wire.Cohort{Seed: t.s.Rollout.Seed, Except: rr.Retreat.Stay.Except},
 	}
 	rr.renew(PhaseActivating)
-	rr.Retreat, rr.Step, rr.StepAbove = nil, step-1, 0
+	rr.Retreat, rr.Step, rr.Before = nil, step-1, wire.Cohort{}
 	rr.Served = withServed(rr.Served, again.Digest, again.Epoch)
 	t.issue(&rr)
 	t.set(r, rr)

@@ -48,7 +48,7 @@ func (rr RegionRecord) base() wire.Target {
 // renew forgets what belongs to the change before the one that begins.
 func (rr *RegionRecord) renew(p RegionPhase) {
 	rr.Phase, rr.Step, rr.NamedAt, rr.Ladder, rr.Acked, rr.Hold = p, 0, time.Time{}, nil, nil, nil
-	rr.StepAbove, rr.Retreat = 0, nil
+	rr.Before, rr.Retreat = wire.Cohort{}, nil
 	rr.Readings, rr.Approvals, rr.Waived = nil, nil, ""
 }
 

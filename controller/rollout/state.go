@@ -66,15 +66,15 @@ type RegionRecord struct {
 	Phase     RegionPhase   `json:"phase,omitempty"`
 	Next      *wire.Transit `json:"next,omitempty"` // the change under way, as ordered
 
-	Step      int            `json:"step,omitempty"`       // index of the plan's step while activating
-	StepAbove wire.Score     `json:"step_above,omitempty"` // the cut-off when the step began
-	Retreat   *Retreat       `json:"retreat,omitempty"`
-	NamedAt   time.Time      `json:"named_at,omitzero"` // when agents were last let switch by name; their deadline counts from here
-	Ladder    []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
-	Acked     []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
-	Returned  time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
-	Issued    time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
-	Hold      *Hold          `json:"hold,omitempty"`
+	Step     int            `json:"step,omitempty"`  // index of the plan's step while activating
+	Before   wire.Cohort    `json:"before,omitzero"` // the cohort when the step began
+	Retreat  *Retreat       `json:"retreat,omitempty"`
+	NamedAt  time.Time      `json:"named_at,omitzero"` // when agents were last let switch by name; their deadline counts from here
+	Ladder   []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
+	Acked    []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
+	Returned time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
+	Issued   time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
+	Hold     *Hold          `json:"hold,omitempty"`
 
 	Readings  []Reading  `json:"readings,omitempty"`  // the newest of each gate, by name
 	Approvals []Approval `json:"approvals,omitempty"` // for going on from the current step or wave

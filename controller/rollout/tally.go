@@ -184,11 +184,7 @@ func (tl tally) allFailed() bool {
 // inCohort reports whether the agent may switch. It compares the score kept for the
 // rollout's seed, which is the seed of every order of the rollout.
 func inCohort(rr RegionRecord, a *Agent) bool {
-	if rr.Next == nil || rr.Next.Phase != wire.PhaseActivate {
-		return false
-	}
-	_, named := slices.BinarySearch(rr.Next.Cohort.Named, a.ID)
-	return named || a.score <= rr.Next.Cohort.CutOff
+	return rr.Next != nil && rr.Next.Phase == wire.PhaseActivate && rr.Next.Cohort.Holds(a.ID, a.score)
 }
 
 // failed returns how the agent failed at the region's epoch, or "". An agent has not failed

@@ -96,7 +96,7 @@ func TestOpenRefuses(t *testing.T) {
 		`targets.waf: keeper config: keep: worker a can only be`:                          {Kind: "cloudflare-worker", Account: strings.Repeat("a", 32), Script: "a", Keep: true},
 		`targets.waf: fastly target: endpoint must be an http or https URL`:               {Kind: "fastly-config-store", Store: "S1", Endpoint: "x"},
 		`targets.waf: cloudflare target: account: "x" is not 32`:                          {Kind: "cloudflare-kv", Account: "x", Namespace: strings.Repeat("a", 32)},
-		`targets.waf: token_file: read /dev/zero: is larger than 1048576 bytes`:                {Kind: "fastly-service", Service: "S1", TokenFile: "/dev/zero"},
+		`targets.waf: token_file: read /dev/zero: is larger than 1048576 bytes`:           {Kind: "fastly-service", Service: "S1", TokenFile: "/dev/zero"},
 		`targets.waf: fastly target: acl: "" is not 1 to 64 letters and digits`:           {Kind: "fastly-acl", Service: "S1"},
 		`targets.waf: fastly target: dictionary: "a b" is not 1 to 64 letters and digits`: {Kind: "fastly-dictionary", Service: "S1", Dictionary: "a b"},
 	} {

@@ -85,6 +85,7 @@ func (w *world) decided(c *controller, before, after rollout.State, effects []ro
 			w.waveBegan(after, r)
 			w.parallel(after, r)
 		}
+		w.passed(after, r, was.Next, is.Next)
 		if is.Phase == rollout.PhaseCommitted && was.Phase != is.Phase {
 			w.reached(is, r)
 			w.gated(before, r)

@@ -63,6 +63,22 @@ func (w *world) ordered(r wire.Region, o wire.Order) {
 	}
 }
 
+// passed: a cut-off that is raised lets in nobody who is drained or not heard of, and so not
+// counted, before it is raised over all.
+func (w *world) passed(after rollout.State, r wire.Region, was, is *wire.Transit) {
+	if is == nil || is.Phase != wire.PhaseActivate || is.Cohort.CutOff == wire.AllScores || after.View.Members[r] == nil {
+		return
+	}
+	for _, a := range after.View.Members[r].Agents {
+		if was != nil && was.Phase == is.Phase && was.Epoch == is.Epoch && was.Cohort.Has(a.ID) || !is.Cohort.Has(a.ID) {
+			continue
+		}
+		if a.Drained || a.Report == nil || after.Now.Sub(a.Stored) > lost {
+			w.fail("%s may switch at epoch %d of %s, and is drained or was not heard of when it was let in", a.ID, is.Epoch, r)
+		}
+	}
+}
+
 // inFlight: of the agents that the controller hears, no more than the budget switch at a
 // time, but for those that were let go of.
 func (w *world) inFlight(began *node) {

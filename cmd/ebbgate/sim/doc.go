@@ -22,7 +22,8 @@
 //   - floors, highest epochs and incarnations only rise: journaled
 //   - an epoch of a region names one bundle, epochs and documents go up, and nothing is
 //     ordered that the journal on the bus does not have: published, ordered
-//   - no more agents switch at a time than the budget lets: inFlight
+//   - no more agents switch at a time than the budget lets, and nobody is let in who was not
+//     there to be counted: inFlight, passed
 //   - a wave begins when the one before is behind its barrier, a barrier stands on a purge
 //     that was done: waveBegan, reached
 //   - a purge is asked for after the last confirmation: purgeAsked; and after its barrier

@@ -147,7 +147,7 @@ func (w *world) doubt(l luck, often bool) {
 // widened reports whether agents of a step after the first have switched.
 func (w *world) widened(r wire.Region, rr rollout.RegionRecord) bool {
 	return slices.ContainsFunc(w.nodes[r], func(n *node) bool {
-		return n.live.epoch == rr.Next.Epoch && wire.ScoreOf(rr.Next.Cohort.Seed, n.id) > rr.StepAbove
+		return n.live.epoch == rr.Next.Epoch && !rr.Before.Has(n.id)
 	})
 }
 
