@@ -39,9 +39,12 @@ type Config struct {
 	OriginFetch time.Duration
 	Log         *slog.Logger // default: slog.Default()
 
-	silence time.Duration      // of a leader after which another one takes over; leaseSilence outside tests
-	losses  time.Duration      // how often the bus is looked through for losses; lossEvery outside tests
-	trace   func(point string) // told of every point at which a crash matters; nil outside tests
+	silence time.Duration // of a leader after which another one takes over; leaseSilence outside tests
+	// patience is how long the first purge of a target waits for its fence and for the tiers
+	// behind it; 10 s outside tests.
+	patience time.Duration
+	losses   time.Duration      // how often the bus is looked through for losses; lossEvery outside tests
+	trace    func(point string) // told of every point at which a crash matters; nil outside tests
 }
 
 // RegionConfig says where a region's content is cached and how to see that it is fresh.
@@ -133,6 +136,9 @@ func (cfg *Config) validate() error {
 	}
 	if cfg.silence == 0 {
 		cfg.silence = leaseSilence
+	}
+	if cfg.patience == 0 {
+		cfg.patience = 10 * time.Second
 	}
 	if cfg.losses == 0 {
 		cfg.losses = lossEvery

@@ -96,3 +96,9 @@ func (c *Controller) Stall() (resume func()) {
 	c.requests <- request{run: func() { <-wait }, done: make(chan struct{})}
 	return func() { close(wait) }
 }
+
+// WithPatience returns cfg with how long a first purge waits for what should be behind it.
+func WithPatience(cfg Config, d time.Duration) Config {
+	cfg.patience = d
+	return cfg
+}

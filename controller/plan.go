@@ -257,6 +257,9 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 	for _, s := range selectors {
 		p.Purge = append(p.Purge, s.String())
 	}
+	if len(c.cfg.Regions[p.Region].CDN) > 0 && len(p.Files) > 0 && len(p.Purge) == 0 {
+		p.Warnings = append(p.Warnings, "no purge rule names what changes: nothing will be purged")
+	}
 	return selectors, nil
 }
 

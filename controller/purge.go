@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -155,14 +156,14 @@ func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 		if !hopeless(err) {
 			return err // the pump comes back to it
 		}
-		return c.purged(ctx, e, err)
+		return c.purged(ctx, e, "", err)
 	}
-	stages := c.stages(e, selectors, 0)
-	if len(stages) == 0 {
-		return c.purged(ctx, e, nil)
+	courses := c.courses(e, selectors, 0)
+	if len(courses) == 0 {
+		return c.purged(ctx, e, "", nil)
 	}
-	if _, err := c.submit(ctx, stages[0].items); err != nil {
-		return c.purged(ctx, e, err)
+	if err := c.begin(ctx, courses); err != nil {
+		return c.purged(ctx, e, "", err)
 	}
 	c.cfg.trace("purge stored")
 	c.follow(ctx, e, selectors)
@@ -187,13 +188,13 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 	}
 	c.followers.Go(func() {
 		defer c.following.Delete(e.ID())
-		err := c.verify(ctx, e, selectors)
+		evidence, err := c.verify(ctx, e, selectors)
 		if ctx.Err() != nil {
 			return // the next start follows it again
 		}
 		c.cfg.trace("purge verified")
 		for {
-			failed := c.purged(ctx, e, err)
+			failed := c.purged(ctx, e, evidence, err)
 			if failed == nil {
 				break
 			}
@@ -208,26 +209,32 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 	})
 }
 
-// verify has every stage accepted and, where the app has vantage points in the region, waits
-// until all of them see the epoch or the same content. It repeats the purge when one does not.
-func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) error {
+// verify has every target take its course and, where the app has vantage points in the region,
+// waits until all of them see the epoch or the same content. It repeats the purge when one does
+// not. It returns what was seen, for people.
+func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) (string, error) {
 	for attempt := 0; ; attempt++ {
-		ids, err := c.carryThrough(ctx, e, c.stages(e, selectors, attempt))
+		courses := c.courses(e, selectors, attempt)
+		ids, err := c.carryThrough(ctx, e, courses)
 		if err != nil {
-			return err
+			return "", err
 		}
-		if len(ids) == 0 { // nobody waits for what was sent
-			return nil
+		if len(ids) == 0 {
+			if c.cfg.Regions[e.Region].Probes[e.App] == nil {
+				return "", nil
+			}
+			ids = c.given(ctx, courses)
 		}
 		evidence, err := c.outbox.Verify(ctx, c.verifier(e), wanted(e, selectors), ids...)
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
+			return seen(evidence), nil
 		}
 		if !errors.Is(err, cdn.ErrStale) && !errors.Is(err, cdn.ErrUnseen) {
-			return err
+			return "", err
 		}
 		if attempt == purgeRepeats {
-			return fmt.Errorf("not verified after %d purges: %w", attempt+1, err)
+			return "", fmt.Errorf("not verified after %d purges: %w", attempt+1, err)
 		}
 		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purging again: %v", e.Region, err)})
 	}
@@ -272,20 +279,32 @@ func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error)
 	return []cdn.Evidence{cdn.Word(want, "", "accepted by the providers; no vantage point is configured")}, nil
 }
 
-// purged tells the engine how a purge ended.
-func (c *Controller) purged(ctx context.Context, e rollout.Purge, failure error) error {
+// purged tells the engine how a purge ended, and what was seen of it.
+func (c *Controller) purged(ctx context.Context, e rollout.Purge, seen string, failure error) error {
 	_, err := do(ctx, c, func() (struct{}, error) {
 		now := time.Now().UTC()
 		if failure != nil {
 			return struct{}{}, c.step(e.App, rollout.PurgeFailed{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: failure.Error()})
 		}
 		nothing := ""
-		if len(c.cfg.Regions[e.Region].CDN) == 0 {
-			nothing = "it has no CDN"
+		if seen == "" {
+			nothing = c.nothing(e.Region)
 		}
-		return struct{}{}, c.step(e.App, rollout.PurgeVerified{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Nothing: nothing})
+		return struct{}{}, c.step(e.App, rollout.PurgeVerified{Now: now, Region: e.Region, Epoch: e.Epoch, Round: e.Round, Nothing: nothing, Seen: seen})
 	})
 	return err
+}
+
+// nothing says why no purge of a region was waited for.
+func (c *Controller) nothing(r wire.Region) string {
+	targets := c.cfg.Regions[r].CDN
+	switch {
+	case len(targets) == 0:
+		return "it has no CDN"
+	case !slices.ContainsFunc(targets, func(t CDNTarget) bool { return !t.Optional }):
+		return "all its targets are optional, nobody waits for them"
+	}
+	return "no purge rule names what changed"
 }
 
 // noPurger stands for a provider that is no longer configured: its items wait.

@@ -48,23 +48,23 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 	if err := c.forgetRuns(req.Region, 2*len(selectors)*len(region.CDN)); err != nil {
 		return nil, err
 	}
-	stages, err := decide(ctx, c, func() ([]stage, error) {
+	courses, err := decide(ctx, c, func() ([]course, error) {
 		w := &write{}
 		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
 		// The audit entry's number makes the round unique.
 		if err := c.commit(w); err != nil {
 			return nil, err
 		}
-		return c.stages(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
+		return c.courses(rollout.Purge{Region: req.Region, Epoch: runEpoch, Round: int(w.audit[0].ID)}, selectors, 0), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	// All at once: nobody would submit the later stages after a crash. Their order is kept
-	// within a target, by the gap before its second purge.
+	// All at once: nobody would submit the rest after a crash. The order is kept within a
+	// target, by the gap before its second purge.
 	var items []cdn.Item
-	for _, s := range stages {
-		items = append(items, slices.Concat(s.items, s.loose)...)
+	for _, co := range courses {
+		items = append(items, slices.Concat(co.first, co.second)...)
 	}
 	ids, err := c.outbox.Submit(ctx, items)
 	if err != nil {

@@ -1,66 +1,58 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// stage is what is sent to the CDNs at one time; the next one waits until all of it is
-// accepted.
-type stage struct {
-	items []cdn.Item
-	loose []cdn.Item // of optional targets: sent, and waited for by nobody
-	told  string     // what was done, for people
+// course is what one target is asked for in one attempt at a purge effect.
+type course struct {
+	CDNTarget
+	fence, first, second []cdn.Item
 }
 
-// stages returns one attempt at a purge effect in its order: fences first, so that nothing
-// older than the epoch is stored from then on; then the targets tier by tier, those nearest
-// to the origin first, since a tier refills from the one behind it; then all tiers once
-// more, after the longest time that an answer may have been on its way, and not before the
-// gap that the provider advises.
-func (c *Controller) stages(e rollout.Purge, selectors []cdn.Selector, attempt int) []stage {
-	targets := c.cfg.Regions[e.Region].CDN
-	tiers := make(map[int][]CDNTarget)
+// courses returns one attempt at a purge effect, tier by tier from the origin outwards. A second
+// purge follows the first after the longest time that an answer may have been on its way, and
+// not before the gap that the provider advises.
+func (c *Controller) courses(e rollout.Purge, selectors []cdn.Selector, attempt int) []course {
+	targets := slices.Clone(c.cfg.Regions[e.Region].CDN)
+	slices.SortStableFunc(targets, func(a, b CDNTarget) int { return cmp.Compare(a.Tier, b.Tier) })
+	var all []course
 	for _, t := range targets {
-		tiers[t.Tier] = append(tiers[t.Tier], t)
-	}
-	fence, rounds := stage{told: "fenced"}, make([][2]stage, len(tiers))
-	for i, tier := range slices.Sorted(maps.Keys(tiers)) {
-		rounds[i][0].told, rounds[i][1].told = "purged", "purged again, for what was on its way meanwhile:"
-		for _, t := range tiers[tier] {
-			about := cdn.Item{
-				Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region),
-				Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
-			}
-			purger := c.purger(t.Provider)
-			selectors := slices.Concat(selectors, slices.SortedFunc(maps.Keys(c.owed(e, t)), cdn.Selector.Compare))
-			if len(selectors) == 0 {
-				continue
-			}
-			if _, can := purger.(cdn.Fencer); can && e.Epoch != runEpoch {
-				raise := about
-				raise.Selector = cdn.Selector{Kind: cdn.Fence, Value: generation(e).Name()}
-				fence.add(t, raise)
-			}
-			for _, item := range cdn.Rounds(purger.Capabilities(), about, selectors, c.cfg.OriginFetch) {
-				rounds[i][item.Round-about.Round].add(t, item)
+		about := cdn.Item{
+			Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region),
+			Epoch: uint64(e.Epoch), Round: (e.Round-1)*roundsPerEffect + 2*attempt + 1,
+		}
+		purger := c.purger(t.Provider)
+		selectors := slices.Concat(selectors, slices.SortedFunc(maps.Keys(c.owed(e, t)), cdn.Selector.Compare))
+		if len(selectors) == 0 {
+			continue
+		}
+		co := course{CDNTarget: t}
+		if _, can := purger.(cdn.Fencer); can && e.Epoch != runEpoch {
+			raise := about
+			raise.Selector = cdn.Selector{Kind: cdn.Fence, Value: generation(e).Name()}
+			co.fence = []cdn.Item{raise}
+		}
+		for _, item := range cdn.Rounds(purger.Capabilities(), about, selectors, c.cfg.OriginFetch) {
+			if item.Round == about.Round {
+				co.first = append(co.first, item)
+			} else {
+				co.second = append(co.second, item)
 			}
 		}
+		all = append(all, co)
 	}
-	all := []stage{fence}
-	for n := range 2 {
-		for _, r := range rounds {
-			all = append(all, r[n])
-		}
-	}
-	return slices.DeleteFunc(all, func(s stage) bool { return len(s.items)+len(s.loose) == 0 })
+	return all
 }
 
 // owed returns what an optional target has refused in earlier purges of the app's region and
@@ -85,34 +77,143 @@ func (c *Controller) owed(e rollout.Purge, t CDNTarget) map[cdn.Selector]wire.Ep
 	return refused
 }
 
-func (s *stage) add(t CDNTarget, item cdn.Item) {
-	if t.Optional {
-		s.loose = append(s.loose, item)
-		return
-	}
-	s.items = append(s.items, item)
+// step is one thing that is asked of one target, and how it ended.
+type step struct {
+	done chan struct{}
+	err  error // set before done is closed
 }
 
-// carryThrough has the stages done one after the other, and returns the items that a proof is
-// about: those that somebody waits for.
-func (c *Controller) carryThrough(ctx context.Context, e rollout.Purge, stages []stage) ([]cdn.ID, error) {
+// after does something once the steps that have to be behind it ended well, and those that should
+// be have ended or had their time.
+func (c *Controller) after(ctx context.Context, have, should []*step, do func() error) *step {
+	s := &step{done: make(chan struct{})}
+	c.followers.Go(func() {
+		defer close(s.done)
+		late := time.NewTimer(c.cfg.patience)
+		defer late.Stop()
+		for _, other := range should {
+			select {
+			case <-other.done:
+			case <-late.C:
+				late.Reset(0) // for all others, too
+			case <-ctx.Done():
+			}
+		}
+		for _, other := range have {
+			select {
+			case <-other.done:
+			case <-ctx.Done():
+			}
+		}
+		if s.err = ctx.Err(); s.err != nil {
+			return
+		}
+		for _, other := range have {
+			if s.err = other.err; s.err != nil {
+				return
+			}
+		}
+		s.err = do()
+	})
+	return s
+}
+
+// carryThrough has every target take its course, side by side, and returns the items that a
+// proof is about: those that somebody waits for. It returns the first refusal at once; what
+// can go on without that target does.
+//
+// A target raises its fence first, so that nothing older than the epoch is stored from then
+// on, and is purged after the tiers behind it, from which it refills. Its first purge does not
+// wait for ever: while something behind hangs, what it holds is stale for certain. Its second
+// one does, so that what was refilled meanwhile goes, too.
+func (c *Controller) carryThrough(ctx context.Context, e rollout.Purge, courses []course) ([]cdn.ID, error) {
+	if err := c.begin(ctx, courses); err != nil {
+		return nil, err
+	}
 	var proved []cdn.ID
-	for _, s := range stages {
-		if _, err := c.submit(ctx, s.loose); err != nil {
-			return nil, err
+	var ends []*step
+	type tier struct{ first, second []*step }
+	var behind, same tier
+	at := 0
+	for _, co := range courses { // from the origin outwards
+		if co.Optional {
+			continue
 		}
-		ids, err := c.submit(ctx, s.items)
-		if err != nil {
-			return nil, err
+		if co.Tier != at {
+			behind.first, behind.second = append(behind.first, same.first...), append(behind.second, same.second...)
+			same, at = tier{}, co.Tier
 		}
-		if err := c.accepted(ctx, e, s.told, ids); err != nil {
-			return nil, err
-		}
-		if len(s.items) > 0 && s.items[0].Selector.Kind != cdn.Fence {
-			proved = append(proved, ids...)
+		fence := c.after(ctx, nil, nil, func() error { return c.asked(ctx, e, "fenced", co.fence) })
+		first := c.after(ctx, nil, slices.Concat([]*step{fence}, behind.first), func() error { return c.asked(ctx, e, "purged", co.first) })
+		second := c.after(ctx, slices.Concat([]*step{fence, first}, behind.second), nil, func() error {
+			return c.asked(ctx, e, "purged again, for what was on its way meanwhile:", co.second)
+		})
+		same.first, same.second = append(same.first, first), append(same.second, second)
+		ends = append(ends, second)
+		for _, item := range slices.Concat(co.first, co.second) {
+			proved = append(proved, item.ID())
 		}
 	}
-	return proved, nil
+	return proved, firstError(ends)
+}
+
+// firstError waits until all steps have ended well, or one has not.
+func firstError(steps []*step) error {
+	errs := make(chan error, len(steps))
+	for _, s := range steps {
+		go func() { <-s.done; errs <- s.err }()
+	}
+	for range steps {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin makes durable what nobody has to wait for: all that optional targets are asked, and the
+// fences.
+func (c *Controller) begin(ctx context.Context, courses []course) error {
+	var items []cdn.Item
+	for _, co := range courses {
+		if items = append(items, co.fence...); co.Optional {
+			items = append(items, slices.Concat(co.first, co.second)...)
+		}
+	}
+	_, err := c.submit(ctx, items)
+	return err
+}
+
+// given waits a while for what optional targets were asked, and returns what they accepted.
+func (c *Controller) given(ctx context.Context, courses []course) (accepted []cdn.ID) {
+	var ids []cdn.ID
+	gap := time.Duration(0)
+	for _, co := range courses {
+		for _, item := range slices.Concat(co.first, co.second) {
+			ids, gap = append(ids, item.ID()), max(gap, item.Gap)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, gap+c.cfg.patience)
+	defer cancel()
+	entries, _ := c.outbox.Wait(ctx, ids...) // they come with the end of the wait, too
+	for _, e := range entries {
+		if e.State == cdn.StateAccepted || e.State == cdn.StateVerified {
+			accepted = append(accepted, e.ID)
+		}
+	}
+	return accepted
+}
+
+// asked has the items accepted by their provider, and tells it.
+func (c *Controller) asked(ctx context.Context, e rollout.Purge, told string, items []cdn.Item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	ids, err := c.submit(ctx, items)
+	if err != nil {
+		return err
+	}
+	return c.accepted(ctx, e, told, ids)
 }
 
 // submit stores items and wakes those that an earlier attempt gave up.
@@ -126,9 +227,6 @@ func (c *Controller) submit(ctx context.Context, items []cdn.Item) ([]cdn.ID, er
 
 // accepted waits until the providers have accepted the items, and tells it.
 func (c *Controller) accepted(ctx context.Context, e rollout.Purge, told string, ids []cdn.ID) error {
-	if len(ids) == 0 {
-		return nil
-	}
 	entries, err := c.outbox.Wait(ctx, ids...)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ func everyEvent() []Event {
 		Approve{epoch0, "lee"}, Promote{epoch0, "lee"}, StepBack{epoch0, "lee"},
 		Measured{epoch0, "eu", 2, "errors", 3, Sample{ptr(0.5), ptr(10)}, Sample{Value: ptr(1)}, true, VerdictPass, "fine", "no"},
 		Pause{epoch0, "kim"}, Resume{epoch0, "kim"}, Abort{epoch0, "kim", true}, Undo{epoch0, "u1", "kim"},
-		PurgeVerified{epoch0, "eu", 2, 1, "it has no CDN"}, PurgeFailed{epoch0, "eu", 2, 1, "no route"},
+		PurgeVerified{epoch0, "eu", 2, 1, "it has no CDN", "seen"}, PurgeFailed{epoch0, "eu", 2, 1, "no route"},
 	}
 }
 

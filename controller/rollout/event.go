@@ -136,6 +136,7 @@ type PurgeVerified struct {
 	Epoch   wire.Epoch  `json:"epoch"`
 	Round   int         `json:"round"`
 	Nothing string      `json:"nothing,omitempty"` // why there was nothing to purge; empty: there was
+	Seen    string      `json:"seen,omitempty"`    // on what it is believed, for people
 }
 
 // PurgeFailed says that a purge round was given up.

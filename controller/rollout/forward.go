@@ -26,7 +26,9 @@ func (t *turn) forward(focus wire.Region) {
 			if i == ro.Wave {
 				t.show(r, tl)
 				t.ask(r, tl)
-				t.hold(r, tl)
+				if t.hold(r, tl); t.s.Rollout.Ending != "" {
+					return // its purge was waited for long enough
+				}
 				t.advance(r, tl)
 			}
 		}

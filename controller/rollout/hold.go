@@ -18,6 +18,9 @@ func (t *turn) hold(r wire.Region, tl tally) {
 	case rr.Hold == nil && kind == "":
 	case rr.Hold != nil && kind != rr.Hold.Kind && (!tl.known || tl.waiting > 0):
 		// After a start nobody has been heard of yet: no reason to think otherwise.
+	case kind == HoldPurge && t.s.purgeReverts(rr):
+		t.decide(KindRevert, "", inputs, "taking %s back (%s): %s: %s", t.s.what(), ro.Plan.OnPurgeFailure, r, reason)
+		t.takeBack(StatusReverted, false)
 	case rr.Hold == nil:
 		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(within)}
 		t.set(r, rr)

@@ -39,7 +39,7 @@ type Plan struct {
 	Deadline       wire.Duration `json:"deadline"`         // of each wait but for approvals: staging, arming, activation, purge, a gate without data; default 10m
 	ApproveWithin  wire.Duration `json:"approve_within"`   // deadline of a wait for approvals; default 24h
 	OnFailure      OnFailure     `json:"on_failure"`       // default revert-wave
-	OnPurgeFailure OnFailure     `json:"on_purge_failure"` // of a purge that was given up or cannot be verified: hold or revert-wave; default hold
+	OnPurgeFailure OnFailure     `json:"on_purge_failure"` // of a purge that was given up or is not verified within deadline: hold or revert-wave; default hold
 	Gates          []Gate        `json:"gates,omitempty"`  // measured while a region changes and bakes
 	Freeze         []Window      `json:"freeze,omitempty"` // when no region is activated and no step begins
 }

@@ -86,9 +86,13 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 	}
 	t.set(e.Region, rr)
 	inputs := map[string]string{"epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round), "took": t.s.Now.Sub(p.Requested).String()}
-	if e.Nothing != "" {
+	switch {
+	case e.Nothing != "":
 		t.decide(KindBarrier, e.Region, inputs, "nothing to purge in %s: %s", e.Region, e.Nothing)
-	} else {
+	case e.Seen != "":
+		inputs["seen"] = wire.Clip(e.Seen)
+		t.decide(KindBarrier, e.Region, inputs, "purge round %d of %s is verified: %s", e.Round, e.Region, wire.Clip(e.Seen))
+	default:
 		t.decide(KindBarrier, e.Region, inputs, "purge round %d of %s is verified", e.Round, e.Region)
 	}
 	if phase == PhaseRepurging {
@@ -113,6 +117,13 @@ func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 	return withServed(same, rr.Purge.To, rr.Purge.Epoch)
 }
 
+// purgeReverts reports whether the plan takes the wave back for a purge of the region that
+// failed, or is not verified in time.
+func (s State) purgeReverts(rr RegionRecord) bool {
+	ro := s.active()
+	return ro != nil && ro.Ending == "" && ro.Plan.OnPurgeFailure == RevertWave && (rr.Phase == PhasePurging || rr.Phase == PhaseBaking)
+}
+
 func (t *turn) purgeFailed(e PurgeFailed) {
 	rr := t.s.Regions[e.Region]
 	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
@@ -124,7 +135,7 @@ func (t *turn) purgeFailed(e PurgeFailed) {
 	t.set(e.Region, rr)
 	inputs := map[string]string{"region": string(e.Region), "epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round)}
 	ro := t.s.active()
-	if ro != nil && ro.Ending == "" && ro.Plan.OnPurgeFailure == RevertWave && (rr.Phase == PhasePurging || rr.Phase == PhaseBaking) {
+	if t.s.purgeReverts(rr) {
 		t.decide(KindRevert, "", inputs, "taking %s back (%s): purge round %d of %s failed: %s", t.s.what(), ro.Plan.OnPurgeFailure, e.Round, e.Region, p.Failed)
 		t.takeBack(StatusReverted, false)
 		return
