@@ -56,7 +56,8 @@ func (w *app) preload(ctx context.Context, r dataplane.Release) error {
 // what is on disk before each of it, is the promise that a crash anywhere leaves either
 // the old release or the new one.
 func (w *app) activate(ctx context.Context, t wire.Target) error {
-	to := plan.Release{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, Healthy: w.healthy(t)}
+	order, _ := w.a.orders.order(w.name)
+	to := plan.Release{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, Healthy: w.state.Healthy(t, order)}
 	if err := w.whole(t.Digest); err != nil {
 		return err
 	}
@@ -361,16 +362,4 @@ func (w *app) rollback(ctx context.Context, answer chan error) error {
 		return err
 	}
 	return nil
-}
-
-// healthy returns how long t must stay live before it is confirmed: what its order said
-// when the change began, else what it says now.
-func (w *app) healthy(t wire.Target) wire.Duration {
-	if sw := w.state.Switch; sw != nil && sw.To.Epoch == t.Epoch && sw.To.Digest == t.Digest {
-		return sw.To.Healthy
-	}
-	if order, _ := w.a.orders.order(w.name); order.Next != nil && order.Next.Epoch == t.Epoch {
-		return order.Next.Healthy
-	}
-	return 0
 }

@@ -156,6 +156,21 @@ func (s *State) Begin(r Release, now time.Time) {
 	}
 }
 
+// Healthy returns how long a target that is activated must stay live before it is confirmed:
+// what the order said when the change began, else what o says now. Content that runs already
+// has shown that; only its epoch is new.
+func (s *State) Healthy(t wire.Target, o wire.Order) wire.Duration {
+	switch sw := s.Switch; {
+	case sw != nil && sw.To.Epoch == t.Epoch && sw.To.Digest == t.Digest:
+		return sw.To.Healthy
+	case s.Running != nil && s.Running.Digest == t.Digest && sw == nil && len(s.Left) == 0:
+		return 0
+	case o.Next != nil && o.Next.Epoch == t.Epoch:
+		return o.Next.Healthy
+	}
+	return 0
+}
+
 // nextStamp returns a whole second above every stamp given out before: two contents of
 // equal size under one mtime are the same thing to an HTTP cache.
 func (s *State) nextStamp(now time.Time) time.Time {

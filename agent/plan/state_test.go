@@ -318,3 +318,28 @@ func TestWhatMayBeLiveIsKept(t *testing.T) {
 		t.Errorf("%d releases are kept because they may be live, want at most %d", len(s.Left), maxLeft)
 	}
 }
+
+// Content that runs already has shown that it is healthy, unless something else may be live.
+func TestHealthy(t *testing.T) {
+	next := wire.Target{Epoch: 7, Digest: wire.DigestOf([]byte("a"))}
+	other := wire.DigestOf([]byte("b"))
+	order := wire.Order{Next: &wire.Transit{Target: next, Healthy: wire.Duration(9 * time.Second)}}
+	begun := &Switch{To: Release{Epoch: 7, Digest: next.Digest, Healthy: wire.Duration(3 * time.Second)}}
+	for name, test := range map[string]struct {
+		state State
+		order wire.Order
+		want  time.Duration
+	}{
+		"nothing runs":             {State{}, order, 9 * time.Second},
+		"something else runs":      {State{Running: &Release{Epoch: 6, Digest: other}}, order, 9 * time.Second},
+		"it runs":                  {State{Running: &Release{Epoch: 6, Digest: next.Digest}}, order, 0},
+		"something may be live":    {State{Running: &Release{Epoch: 6, Digest: next.Digest}, Left: []wire.Digest{other}}, order, 9 * time.Second},
+		"begun":                    {State{Running: &Release{Epoch: 6, Digest: next.Digest}, Switch: begun}, order, 3 * time.Second},
+		"begun, and another order": {State{Switch: begun}, wire.Order{}, 3 * time.Second},
+		"the base":                 {State{}, wire.Order{Base: &next}, 0},
+	} {
+		if got := test.state.Healthy(next, test.order).Std(); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}

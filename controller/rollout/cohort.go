@@ -52,6 +52,12 @@ func (t *turn) widen(r wire.Region, tl tally) {
 		goal = tl.Live
 	}
 	budget := t.s.Budget(r)
+	if astray := t.s.astray(r); len(astray) > 0 && rr.Phase == PhaseReverting {
+		if room := min(budget-tl.InFlight, len(astray)); room > 0 && !ro.Paused {
+			t.name(r, tl, astray[:room], "%d more of %d agents of %s that run something else go back first: %d in flight, at most %d", room, len(astray), r, tl.InFlight, budget)
+		}
+		return
+	}
 	open := last && tl.Silent <= tl.tolerates(ro.Plan) // to whoever comes later
 	if tl.InCohort < goal || open && rr.Next.Cohort.CutOff != wire.AllScores {
 		if ro.Paused {
@@ -65,7 +71,7 @@ func (t *turn) widen(r wire.Region, tl tally) {
 	}
 	if kinds := t.s.uncovered(r); rr.Step == 0 && !last && tl.InCohort < most && len(kinds) > 0 {
 		if room := min(budget-tl.InFlight, len(kinds), most-tl.InCohort); room > 0 && !ro.Paused {
-			t.name(r, tl, kinds[:room])
+			t.cover(r, tl, kinds[:room])
 		}
 		return
 	}
@@ -116,24 +122,47 @@ func (s State) uncovered(r wire.Region) []*Agent {
 	return first[:min(len(first), max(0, maxKinds-len(rr.Next.Cohort.Named)))]
 }
 
-// name lets agents switch by name, each for its kind.
-func (t *turn) name(r wire.Region, tl tally, more []*Agent) {
+// astray returns the live agents, the lowest by score first, that may not switch yet and run
+// something else than the region goes over to. All others of a region that goes back serve what it
+// goes back to, only at an older epoch.
+func (s State) astray(r wire.Region) []*Agent {
+	rr := s.Regions[r]
+	var astray []*Agent
+	for _, a := range s.View.Members[r].Agents {
+		if !a.Drained && s.presence(a) == live && !inCohort(rr, a) && a.Report.Running != nil && a.Report.Running.Digest != rr.Next.Digest {
+			astray = append(astray, a)
+		}
+	}
+	slices.SortFunc(astray, byScore)
+	return astray[:min(len(astray), max(0, maxNamed-len(rr.Next.Cohort.Named)))]
+}
+
+// cover lets agents switch by name, each for its kind.
+func (t *turn) cover(r wire.Region, tl tally, more []*Agent) {
+	var kinds []string
+	for _, a := range more {
+		kinds = append(kinds, fmt.Sprintf("%s (%s on %s)", a.ID, cmp.Or(a.Build, "an unknown build"), cmp.Or(a.Report.Plane, "an unknown data plane")))
+	}
+	t.name(r, tl, more, "the first cohort of %s has to cover every kind of agent: %s may switch, too", r, strings.Join(kinds, ", "))
+}
+
+// name lets agents switch by name.
+func (t *turn) name(r wire.Region, tl tally, more []*Agent, format string, args ...any) {
 	rr := t.s.Regions[r]
 	next := *rr.Next
 	next.Cohort.Named = slices.Clone(next.Cohort.Named)
-	inputs := countInputs(tl)
-	var kinds []string
+	var names []string
 	for _, a := range more {
 		next.Cohort.Named = append(next.Cohort.Named, a.ID)
-		kinds = append(kinds, fmt.Sprintf("%s (%s on %s)", a.ID, cmp.Or(a.Build, "an unknown build"), cmp.Or(a.Report.Plane, "an unknown data plane")))
+		names = append(names, string(a.ID))
 	}
 	slices.Sort(next.Cohort.Named)
 	rr.Next, rr.NamedAt, rr.Times.StepDone = &next, t.s.Now, time.Time{}
 	t.issue(&rr)
 	t.set(r, rr)
-	list := strings.Join(kinds, ", ")
-	inputs["named"] = wire.Clip(list)
-	t.decide(KindWiden, r, inputs, "the first cohort of %s has to cover every kind of agent: %s may switch, too", r, list)
+	inputs := countInputs(tl)
+	inputs["named"] = wire.Clip(strings.Join(names, ", "))
+	t.decide(KindWiden, r, inputs, format, args...)
 }
 
 // raise lifts the cut-off over the next agents in score order and, with open, past the last

@@ -94,18 +94,7 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 	room := min(len(left), budget-tl.InFlight, maxNamed-len(rr.Next.Cohort.Named))
 	switch {
 	case room > 0 && len(tl.failures) <= ro.Plan.MaxFailures:
-		next := *rr.Next
-		next.Cohort.Named = slices.Clone(next.Cohort.Named)
-		for _, a := range left[:room] {
-			next.Cohort.Named = append(next.Cohort.Named, a.ID)
-		}
-		slices.Sort(next.Cohort.Named)
-		rr.Next, rr.NamedAt = &next, t.s.Now
-		t.issue(&rr)
-		t.set(r, rr)
-		inputs := countInputs(tl)
-		inputs["budget"], inputs["named"] = fmt.Sprint(budget), fmt.Sprint(len(next.Cohort.Named))
-		t.decide(KindWiden, r, inputs, "%d more of %d agents of the step in %s go back: %d in flight, at most %d", room, len(left), r, tl.InFlight, budget)
+		t.name(r, tl, left[:room], "%d more of %d agents of the step in %s go back: %d in flight, at most %d", room, len(left), r, tl.InFlight, budget)
 	case len(left) > 0 || tl.InFlight > 0 || rr.Hold != nil || ro.Halt != "":
 	case !rr.Retreat.Waits:
 		retreat := *rr.Retreat

@@ -25,11 +25,7 @@ func (n *node) preload(t wire.Target) bool {
 func (n *node) activate(s plan.Step) {
 	t := s.Target
 	to := plan.Release{Epoch: t.Epoch, Digest: t.Digest, Version: t.Version, Floor: n.w.catalog.floors[t.Digest]}
-	if sw := n.state.Switch; sw != nil && sw.To.Epoch == t.Epoch && sw.To.Digest == t.Digest {
-		to.Healthy = sw.To.Healthy
-	} else if next := n.order().Next; next != nil && next.Epoch == t.Epoch {
-		to.Healthy = next.Healthy
-	}
+	to.Healthy = n.state.Healthy(t, n.order())
 	n.turn(10*time.Millisecond, 200*time.Millisecond, func() { // validate, arm
 		if !n.whole(t.Digest) {
 			n.done(s, false)
