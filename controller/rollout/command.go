@@ -287,7 +287,8 @@ func (t *turn) resume(e Resume) {
 			}
 		}
 		ro := t.own()
-		ro.Paused, ro.Halt = false, ""
+		ro.Paused = false
+		ro.unhalt()
 		t.release(ro.ID)
 	}
 	inputs := by(e.By)

@@ -139,8 +139,29 @@ func summarise(failures []string) string {
 
 // halt makes the rollout wait for an operator.
 func (t *turn) halt(inputs map[string]string, format string, args ...any) {
-	t.own().Halt = wire.Clip(fmt.Sprintf(format, args...))
-	t.decide(KindHold, "", inputs, "waiting for an operator: %s", t.rollout.Halt)
+	ro := t.own()
+	ro.Halt, ro.Halted, ro.Overdue = wire.Clip(fmt.Sprintf(format, args...)), t.s.Now, false
+	t.decide(KindHold, "", inputs, "waiting for an operator: %s", ro.Halt)
+}
+
+func (ro *Rollout) unhalt() { ro.Halt, ro.Halted, ro.Overdue = "", time.Time{}, false }
+
+// halted returns the halt as a hold of the whole rollout, or nil.
+func (ro *Rollout) halted() *Hold {
+	if ro.Halted.IsZero() {
+		return nil
+	}
+	return &Hold{Kind: HoldOperator, Reason: ro.Halt, Since: ro.Halted, Deadline: ro.Halted.Add(ro.Plan.Deadline.Std()), Overdue: ro.Overdue}
+}
+
+// remind tells once that an operator has been waited for too long.
+func (t *turn) remind() {
+	h := t.s.Rollout.halted()
+	if h == nil || h.Overdue || t.s.Now.Before(h.Deadline) {
+		return
+	}
+	t.own().Overdue = true
+	t.decide(KindHold, "", nil, "still waiting for an operator after %s: %s", max(0, t.s.Now.Sub(h.Since)).Round(time.Second), h.Reason)
 }
 
 func (t *turn) markStaged(r wire.Region, tl tally) {
@@ -323,7 +344,8 @@ func (t *turn) commit(r wire.Region) {
 
 func (t *turn) end(status RolloutStatus) {
 	ro := t.own()
-	ro.Status, ro.Ended, ro.Halt, ro.Paused = status, t.s.Now, "", false
+	ro.Status, ro.Ended, ro.Paused = status, t.s.Now, false
+	ro.unhalt()
 	took := ro.Ended.Sub(ro.Started).Round(time.Second)
 	t.decide(KindDone, "", map[string]string{"status": string(status)}, "rollout %s is %s after %s", ro.ID, status, took)
 }

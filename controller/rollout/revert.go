@@ -12,7 +12,8 @@ import (
 // regions already committed. Regions that only staged drop the order.
 func (t *turn) takeBack(ending RolloutStatus, all bool) {
 	ro := t.own()
-	ro.Ending, ro.Halt, ro.Paused = ending, "", false
+	ro.Ending, ro.Paused = ending, false
+	ro.unhalt()
 	for _, w := range ro.Plan.Waves {
 		for _, r := range w.Regions {
 			rr := t.s.Regions[r]

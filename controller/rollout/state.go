@@ -157,6 +157,8 @@ const (
 	HoldGate     HoldKind = "gate"     // a gate has no data
 	HoldApproval HoldKind = "approval" // people have to approve
 	HoldFreeze   HoldKind = "freeze"   // nothing new begins now
+
+	HoldOperator HoldKind = "operator" // of the whole rollout: its Halt
 )
 
 // RolloutStatus is where a rollout stands.
@@ -198,8 +200,10 @@ type Rollout struct {
 	Wave    int           `json:"wave"` // index of the current wave
 	Status  RolloutStatus `json:"status"`
 	Paused  bool          `json:"paused,omitempty"`
-	Halt    string        `json:"halt,omitempty"`   // why it waits for an operator
-	Ending  RolloutStatus `json:"ending,omitempty"` // what it will end as, once it goes back
+	Halt    string        `json:"halt,omitempty"`    // why it waits for an operator
+	Halted  time.Time     `json:"halted,omitzero"`   // since when
+	Overdue bool          `json:"overdue,omitempty"` // it has waited for longer than the plan's deadline
+	Ending  RolloutStatus `json:"ending,omitempty"`  // what it will end as, once it goes back
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
 	// Shown says that an agent has confirmed the release. Until then one region activates; what

@@ -165,6 +165,7 @@ func (t *turn) pass(focus wire.Region) {
 	if ro == nil {
 		return
 	}
+	t.remind()
 	if ro.Ending == "" {
 		t.forward(focus)
 	} else {

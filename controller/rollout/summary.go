@@ -45,7 +45,7 @@ func Status(s State) Summary {
 func (s State) reason() (string, *Hold) {
 	ro := s.Rollout
 	if ro.Halt != "" {
-		return ro.Halt, nil
+		return ro.Halt, ro.halted()
 	}
 	if !ro.Status.Ended() {
 		for i, w := range ro.Plan.Waves {

@@ -19,6 +19,7 @@ type Glass struct {
 	Reason    string     `json:"reason"`
 	Expires   time.Time  `json:"expires"`
 	Approvals []Approval `json:"approvals,omitempty"`
+	Over      bool       `json:"over,omitempty"` // it was approved, and has expired
 }
 
 const (
@@ -187,14 +188,21 @@ func (t *turn) approve(e Approve) {
 	}
 }
 
-// expire ends an emergency that was not approved in time. Nothing has been activated yet.
+// expire ends an emergency. Of one that was not approved in time nothing has been activated yet.
 func (t *turn) expire() bool {
 	ro := t.s.Rollout
 	g := ro.Glass
-	if g == nil || g.approved() || t.s.Now.Before(g.Expires) {
+	if g == nil || g.Over || t.s.Now.Before(g.Expires) {
 		return false
 	}
 	inputs := map[string]string{"approvals": fmt.Sprint(len(g.Approvals)), "expires": g.Expires.Format(time.RFC3339)}
+	if g.approved() {
+		over := *g
+		over.Over = true
+		t.own().Glass = &over
+		t.decide(KindHold, "", inputs, "the emergency has expired: bakes, gates, approvals and freezes of the plan count again")
+		return false
+	}
 	t.decide(KindAbort, "", inputs, "the emergency expired with %d of %d approvals", len(g.Approvals), GlassApprovals)
 	t.takeBack(StatusAborted, false)
 	return true
