@@ -249,7 +249,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 		}
 		p.Files = append(p.Files, sign+ch.Path)
 	}
-	view.Changes = view.Changes || rr.Mixed || rr.Committed == nil || rr.Committed.Digest != view.Digest
+	view.Changes = view.Changes || rr.Mixed || len(p.Others) > 0 || rr.Committed == nil || rr.Committed.Digest != view.Digest
 	selectors, err := c.selectors(ctx, purge)
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ type PlanView struct {
 	Index   uint64       `json:"index"` // for StartRequest.CheckIndex
 	Plan    rollout.Plan `json:"plan"`
 	Regions []PlanRegion `json:"regions"` // in wave order
-	Changes bool         `json:"changes"` // false: every region already runs this bundle
+	Changes bool         `json:"changes"` // false: every region already runs this bundle, and no agent another one
 }
 
 // PlanRegion is what a rollout would do in one region.
