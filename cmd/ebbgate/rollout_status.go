@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +46,19 @@ is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
 	}
 }
 
+// bakesText says which regions bake, and until when.
+func bakesText(r *rollout.RolloutSummary, now time.Time) string {
+	var bakes []string
+	for _, w := range r.Waves {
+		for _, g := range w.Regions {
+			if !g.BakesUntil.IsZero() {
+				bakes = append(bakes, fmt.Sprintf("%s bakes until %s", g.Region, moment(g.BakesUntil, now)))
+			}
+		}
+	}
+	return strings.Join(bakes, ", ")
+}
+
 // statusLine says where an app stands in one line.
 func statusLine(s rollout.Summary) string {
 	r := s.Rollout
@@ -81,6 +96,8 @@ func statusLine(s rollout.Summary) string {
 	}
 	if r.Reason != "" {
 		line += ": " + r.Reason
+	} else if bakes := bakesText(r, s.At); bakes != "" {
+		line += ": " + bakes
 	}
 	if h := r.Hold; h != nil {
 		line += fmt.Sprintf(" (%s, %s)", h.Kind, holdUntil(h, s.At))

@@ -23,6 +23,19 @@ func TestStatusCountsItsOwnVersion(t *testing.T) {
 	}
 }
 
+// While nothing else is to be said, the line says until when a step or a wave bakes.
+func TestStatusTellsBake(t *testing.T) {
+	for scene, want := range map[string]string{
+		"baking":  ": eu-west bakes until 12:00:32Z",
+		"skew":    ": eu-west bakes until 12:10:05Z",
+		"running": "agents confirmed",
+	} {
+		if line := statusLine(rollout.Status(apitest.Scene(scene))); !strings.HasSuffix(line, want) {
+			t.Errorf("%s: %q, want %q at its end", scene, line, want)
+		}
+	}
+}
+
 // The hold in the line is the one that the reason tells of, and none if it tells of none.
 func TestStatusTellsItsHold(t *testing.T) {
 	for scene, want := range map[string]string{

@@ -16,12 +16,15 @@ var verdictGlyphs = map[rollout.Verdict]glyph{
 	rollout.VerdictNone: {"?", yellow},
 }
 
-// waits draws what other than its agents a region waits for: its hold, its gates and the
-// approvals it wants.
+// waits draws what other than its agents a region waits for: its hold, its bake, its gates
+// and the approvals it wants.
 func (t tree) waits(r rollout.RegionSummary, now time.Time) []string {
 	var lines []string
 	if h := r.Hold; h != nil {
 		lines = append(lines, t.wrap("    ", yellow, holdText(h, now))...)
+	}
+	if !r.BakesUntil.IsZero() {
+		lines = append(lines, t.wrap("    ", nil, "bakes until "+moment(r.BakesUntil, now))...)
 	}
 	for _, rd := range r.Readings {
 		g := verdictGlyphs[rd.Verdict]

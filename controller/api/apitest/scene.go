@@ -19,6 +19,7 @@ const Author = "ed25519:author"
 //	paused      the same, paused
 //	arming      2 of 3 agents of a blue-green region have it armed
 //	skew        all of them have switched, and the region bakes
+//	baking      the first step bakes
 //	gate        a gate passes, another is below its limit once, a third has no data
 //	approval    a step wants two approvals, kim has given one
 //	own         the same, of a rollout that somebody called approver has started
@@ -63,6 +64,10 @@ var scenes = map[string]func(*stage){
 	"skew": func(g *stage) {
 		g.start(blueGreen, nil)
 		g.until("the region bakes", func() bool { return g.phase("eu-west") == rollout.PhaseBaking })
+	},
+	"baking": func(g *stage) {
+		g.start(gated, nil)
+		g.until("the first step bakes", func() bool { return !g.region("eu-west").BakesUntil.IsZero() })
 	},
 	"gate": func(g *stage) {
 		g.start(gated, nil)
