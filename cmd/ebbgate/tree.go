@@ -271,6 +271,9 @@ func (t tree) cells(r rollout.RegionSummary) []string {
 		text, gap := g.sign, 0
 		if named {
 			text, gap = fmt.Sprintf("%s %s %s", g.sign, a.ID, a.State), 3
+			if a.Version != "" && a.Version != r.Running && a.Version != r.Next {
+				text += ", runs " + string(a.Version)
+			}
 		}
 		if wide := lipgloss.Width(text); used > 0 && used+gap+wide > t.width-4 {
 			flush()

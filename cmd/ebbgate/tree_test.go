@@ -60,6 +60,18 @@ func TestTreeMixed(t *testing.T) {
 	}
 }
 
+// An agent that runs neither what its region has committed nor what it goes over to says so.
+func TestTreeNamesWhatRunsBesides(t *testing.T) {
+	region := rollout.RegionSummary{Region: "eu", Phase: rollout.PhaseActivating, Running: "1.0.8", Next: "1.0.9", Agents: []rollout.AgentSummary{
+		{ID: "eu-1", State: "confirmed", Version: "1.0.9"}, {ID: "eu-2", State: "staged", Version: "1.0.8"},
+		{ID: "eu-3", State: "staged", Version: "1.0.7"}, {ID: "eu-4", State: "staged"},
+	}}
+	const want = "    ● eu-1 confirmed   ▃ eu-2 staged   ▃ eu-3 staged, runs 1.0.7   ▃ eu-4 staged"
+	if got := (tree{width: 100}).cells(region); len(got) != 1 || got[0] != want {
+		t.Errorf("cells are %q, want %q", got, want)
+	}
+}
+
 // barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
 // was stale twice, another has no fence and is refused, and nobody waits for the last.
 var barriers = map[string][]controller.BarrierView{ // scene → targets
