@@ -91,7 +91,7 @@ func statusLine(s rollout.Summary) string {
 	}
 	for _, q := range s.Quarantine {
 		if q.Rollout == r.ID {
-			line += ", " + q.Source + " in quarantine"
+			line += ", its bundles by " + q.Source + " in quarantine"
 		}
 	}
 	if r.Reason != "" {

@@ -155,7 +155,7 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 		if q.Rollout == r.ID {
 			q.Reason = "" // it is the line above
 		}
-		lines = append(lines, t.wrap("  ", yellow, "! "+quarantineText(q, s.At))...)
+		lines = append(lines, t.wrap("  ", yellow, "! "+quarantineText(s.App, q, s.At))...)
 	}
 	for i, w := range r.Waves {
 		lines = append(lines, t.wave(i, w, s.At, fold && w.State != "current")...)
