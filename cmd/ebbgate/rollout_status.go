@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -33,7 +34,7 @@ is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
 			} else if c.output == "name" && r != nil {
 				fmt.Fprintln(c.out, r.Status)
 			} else {
-				fmt.Fprintln(c.out, plain(statusLine(view.Summary)))
+				fmt.Fprintln(c.out, plain(statusLine(view)))
 			}
 			if r == nil {
 				return nil
@@ -60,8 +61,8 @@ func bakesText(r *rollout.RolloutSummary, now time.Time) string {
 }
 
 // statusLine says where an app stands in one line.
-func statusLine(s rollout.Summary) string {
-	r := s.Rollout
+func statusLine(v controller.AppView) string {
+	s, r := v.Summary, v.Summary.Rollout
 	if r == nil {
 		return fmt.Sprintf("%s: no rollout yet", s.App)
 	}
@@ -93,6 +94,9 @@ func statusLine(s rollout.Summary) string {
 		if q.Rollout == r.ID {
 			line += ", its bundles by " + q.Source + " in quarantine"
 		}
+	}
+	if v.Doubt != "" {
+		line += ": " + v.Doubt
 	}
 	if r.Reason != "" {
 		line += ": " + r.Reason

@@ -16,10 +16,11 @@ import (
 // tree draws a rollout: waves, in each its regions with their timeline, in each one cell
 // for each agent. It is a pure function of a view.
 type tree struct {
-	width  int  // columns
-	height int  // rows; 0: as many as it takes
-	color  bool // glyphs and words say the same without
-	every  bool // name the agents of a large region as well
+	width  int    // columns
+	height int    // rows; 0: as many as it takes
+	color  bool   // glyphs and words say the same without
+	every  bool   // name the agents of a large region as well
+	doubt  string // why what is drawn may be old
 	// barriers are the targets of every region's CDN, from the origin outwards.
 	barriers []controller.BarrierView
 }
@@ -118,7 +119,7 @@ func (t tree) render(s rollout.Summary) string {
 func (t tree) lines(s rollout.Summary, fold bool) []string {
 	r := s.Rollout
 	if r == nil {
-		lines := []string{t.bold(string(s.App)) + "  no rollout yet"}
+		lines := append([]string{t.bold(string(s.App)) + "  no rollout yet"}, t.doubts()...)
 		for _, g := range s.Regions {
 			lines = append(lines, "  "+string(g.Region)+"  runs "+orDash(string(g.Running)))
 			if len(g.Others) > 0 {
@@ -144,7 +145,8 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 	if r.Undoes != "" {
 		origin += ", undoes " + r.Undoes
 	}
-	lines := append([]string{strings.Join(head, "  ")}, t.wrap("  ", grey, origin)...)
+	lines := append([]string{strings.Join(head, "  ")}, t.doubts()...)
+	lines = append(lines, t.wrap("  ", grey, origin)...)
 	if r.Glass != nil {
 		lines = append(lines, t.wrap("  ", red, "‼ "+glassText(r.Glass, s.At)+": "+r.Glass.Reason)...)
 	}
@@ -161,6 +163,14 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 		lines = append(lines, t.wave(i, w, s.At, fold && w.State != "current")...)
 	}
 	return lines
+}
+
+// doubts says why what is drawn may be old, if it may.
+func (t tree) doubts() []string {
+	if t.doubt == "" {
+		return nil
+	}
+	return t.wrap("  ", yellow, "! "+t.doubt)
 }
 
 func (t tree) wave(i int, w rollout.WaveSummary, now time.Time, fold bool) []string {
