@@ -81,7 +81,7 @@ region switches at the same time.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
-	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app has moved since this index of a plan")
+	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app's rollout state, not its agents alone, has moved since this index of a plan")
 	f.StringVar(&acknowledge, "acknowledge", "", "rollout that put the bundle's authors in quarantine, and that you have looked at")
 	f.StringVar(&supersede, "supersede", "", "rollout, paused, waiting or going back, whose place this one takes")
 	f.StringVar(&emergency, "emergency", "", "make it an emergency, for this reason")

@@ -184,7 +184,7 @@ func (t tree) wave(i int, w rollout.WaveSummary, now time.Time, fold bool) []str
 			agents += r.Counts.Total
 			names = append(names, string(r.Region))
 		}
-		return []string{t.paint(g.color, fmt.Sprintf("%s · %s · %d agents", head, strings.Join(names, " "), agents))}
+		return []string{t.paint(g.color, fmt.Sprintf("%s · %s · %s", head, strings.Join(names, " "), rollout.Plural(agents, "agent")))}
 	}
 	lines := []string{t.paint(g.color, head)}
 	for _, r := range w.Regions {
