@@ -322,7 +322,7 @@ func legend(agents []rollout.AgentSummary) string {
 
 // timeline writes when a region passed each point, counted from the order to stage, and
 // the gap between the last confirmation and the first purge that left for a provider.
-// Where nothing had to be purged, the purge counts as sent when it was decided. A blue-green
+// Where no call is known any more, the purge counts as sent when it was decided. A blue-green
 // region has two more: when all had armed it, and how far apart they switched. On a narrow
 // terminal the purge has a line of its own.
 func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
@@ -353,6 +353,9 @@ func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
 	purged := []string{point("purge sent", sent), point("verified", verified)}
 	if !r.Times.Confirmed.IsZero() && !sent.Before(r.Times.Confirmed) {
 		purged[1] += "   gap " + span(sent.Sub(r.Times.Confirmed))
+	}
+	if r.Purge != nil && r.Purge.Nothing != "" && !verified.Before(r.Times.Ordered) {
+		purged = []string{"nothing to purge"}
 	}
 	first, second := strings.Join(switched, " → "), strings.Join(purged, " → ")
 	line := "    " + first + " → " + second

@@ -212,6 +212,24 @@ func TestPurgeSent(t *testing.T) {
 	}
 }
 
+// Where there was nothing to purge, no purge is shown as sent and verified; that of an earlier
+// rollout is none of this one.
+func TestNothingToPurge(t *testing.T) {
+	for nothing, want := range map[time.Duration]string{
+		time.Minute:  "confirmed +1m0s → nothing to purge",
+		-time.Minute: "confirmed +1m0s → purge sent – → verified –",
+	} {
+		at := apitest.Start.Add(nothing)
+		region := rollout.RegionSummary{
+			Region: "eu", Times: rollout.Times{Ordered: apitest.Start, Confirmed: apitest.Start.Add(time.Minute)},
+			Purge: &rollout.PurgeRecord{Epoch: 2, Requested: at, Verified: at, Nothing: "no cdn is configured"},
+		}
+		if got := (tree{}).timeline(region, rollout.StrategyRolling); len(got) != 1 || !strings.HasSuffix(got[0], want) {
+			t.Errorf("%s after the order: %q, want %q", nothing, got, want)
+		}
+	}
+}
+
 // Every state an agent can be in has a look of its own.
 func TestGlyphs(t *testing.T) {
 	for _, s := range []wire.State{wire.StateStaging, wire.StateStaged, wire.StateArmed, wire.StateSwitching, wire.StateActive, wire.StateConfirmed,
