@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -60,6 +61,30 @@ func bakesText(r *rollout.RolloutSummary, now time.Time) string {
 	return strings.Join(bakes, ", ")
 }
 
+// confirmedText says how many agents confirmed, and what, where that is not the rollout's
+// version: on the way back it is what was there before.
+func confirmedText(r *rollout.RolloutSummary) (text string) {
+	confirmed, total := make(map[wire.Version]int), make(map[wire.Version]int)
+	for _, w := range r.Waves {
+		for _, g := range w.Regions {
+			what := r.Version
+			if g.Phase != rollout.PhaseIdle {
+				what = cmp.Or(g.Next, g.Running)
+			}
+			confirmed[what] += g.Counts.Confirmed
+			total[what] += g.Counts.Total - g.Counts.Drained
+		}
+	}
+	delete(total, "") // went back to nothing
+	for _, v := range wire.Keys(total) {
+		text += fmt.Sprintf(", %d of %d agents confirmed", confirmed[v], total[v])
+		if len(total) > 1 || v != r.Version {
+			text += " " + string(v)
+		}
+	}
+	return text
+}
+
 // statusLine says where an app stands in one line.
 func statusLine(v controller.AppView) string {
 	s, r := v.Summary, v.Summary.Rollout
@@ -70,20 +95,13 @@ func statusLine(v controller.AppView) string {
 	if !r.Status.Ended() {
 		line += fmt.Sprintf(", wave %d of %d", r.Wave+1, len(r.Waves))
 	}
-	var total, confirmed, failed int
+	failed := 0
 	for _, w := range r.Waves {
 		for _, g := range w.Regions {
-			total += g.Counts.Total - g.Counts.Drained
-			confirmed += g.Counts.Confirmed
 			failed += g.Counts.Failed
 		}
 	}
-	switch r.Status {
-	case rollout.StatusReverting, rollout.StatusReverted, rollout.StatusAborted, rollout.StatusFailed:
-		// What they confirm is what was there before.
-	default:
-		line += fmt.Sprintf(", %d of %d agents confirmed", confirmed, total)
-	}
+	line += confirmedText(r)
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}

@@ -9,18 +9,28 @@ import (
 	"github.com/ebbgate/ebbgate/controller/rollout"
 )
 
-// While a rollout goes back, what its agents confirm is not the version that the line names.
-func TestStatusCountsItsOwnVersion(t *testing.T) {
-	seen := map[rollout.RolloutStatus]bool{}
-	for _, v := range apitest.Film(rollout.StatusReverted) {
-		status, line := v.Summary.Rollout.Status, statusLine(v)
-		seen[status] = true
-		if got, want := strings.Contains(line, "agents confirmed"), status == rollout.StatusRunning; got != want {
-			t.Errorf("%s: %s", status, line)
+// While a rollout goes back, and after it, what its agents confirm is not the version that the
+// line begins with, and is named.
+func TestStatusNamesWhatIsConfirmed(t *testing.T) {
+	for scene, want := range map[string]string{
+		"running":     "running, wave 1 of 2, 0 of 6 agents confirmed",
+		"second-wave": "running, wave 2 of 2, 5 of 6 agents confirmed",
+		"done":        "done, 6 of 6 agents confirmed",
+		"going-back":  "holding, wave 1 of 2, 5 of 6 agents confirmed 1.3.0, ",
+		"quarantine":  "reverted, 6 of 6 agents confirmed 1.3.0, ",
+		"expired":     "aborted, 6 of 6 agents confirmed 1.3.0: ",
+	} {
+		if line := statusLine(controller.AppView{Summary: rollout.Status(apitest.Scene(scene))}); !strings.HasPrefix(line, "edge-proxy 1.4.0: "+want) {
+			t.Errorf("%s: %q, want %q", scene, line, want)
 		}
 	}
-	if !seen[rollout.StatusRunning] || !seen[rollout.StatusReverting] {
-		t.Errorf("the film shows only %v", seen)
+	mixed := rollout.RolloutSummary{Version: "1.4.0", Waves: []rollout.WaveSummary{{Regions: []rollout.RegionSummary{
+		{Phase: rollout.PhaseCommitted, Running: "1.4.0", Counts: rollout.Counts{Total: 4, Drained: 1, Confirmed: 3}},
+		{Phase: rollout.PhaseReverting, Running: "1.3.0", Next: "1.3.0", Counts: rollout.Counts{Total: 2, Confirmed: 1}},
+		{Phase: rollout.PhaseDropped, Counts: rollout.Counts{Total: 2}},
+	}}}}
+	if got, want := confirmedText(&mixed), ", 1 of 2 agents confirmed 1.3.0, 3 of 3 agents confirmed 1.4.0"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

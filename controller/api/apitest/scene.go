@@ -28,6 +28,7 @@ const Author = "ed25519:author"
 //	second-step eu-west is at the second of its two steps
 //	second-wave eu-west is committed, and us-east switches its first agent
 //	vanished    the agent that switched first is not heard of
+//	going-back  the rollout is taken back, and holds for an agent that is not heard of
 //	emergency   an emergency wants two approvals, kim has given one
 //	approved    both are given
 //	expired     they were not given in time
@@ -103,6 +104,13 @@ var scenes = map[string]func(*stage){
 			}
 		}
 		g.until("the region holds", g.holds(rollout.HoldVanished))
+	},
+	"going-back": func(g *stage) {
+		g.bad = `nginx -t: unknown directive "prxy_pass"`
+		g.start(gated, nil)
+		g.until("the rollout goes back", func() bool { return g.phase("eu-west") == rollout.PhaseReverting })
+		g.silent = "eu-west-1"
+		g.until("the region holds", g.holds(rollout.HoldSilent))
 	},
 	"emergency": emergency,
 	"approved": func(g *stage) {
