@@ -15,6 +15,7 @@ type behaviour struct {
 	takeBack wire.Version // every activation of it is taken back by the node
 	silent   bool         // it neither acts nor reports
 	lie      bool         // it claims to serve what it was only told to stage
+	own      bool         // an operator on the node has its orders left alone
 }
 
 // standIn is an agent that follows the desired documents of its region as far as its
@@ -99,7 +100,9 @@ func (a *standIn) look(ctx context.Context) {
 		a.backwards = append(a.backwards, fmt.Sprintf("%s: sequence %d after %d", a.id, d.Sequence, a.seen))
 		return
 	}
-	a.seen = d.Sequence
+	if a.seen = d.Sequence; a.does.own {
+		return
+	}
 	for _, app := range a.apps {
 		a.follow(app, d.Apps[app])
 	}

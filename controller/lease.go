@@ -190,3 +190,12 @@ func (c *Controller) Sure() error {
 	}
 	return nil
 }
+
+// doubt says since when the bus has not confirmed that the lease is ours, if commands are refused
+// for it: whatever looks silent then may be well, and the bus dead.
+func (c *Controller) doubt() string {
+	if confirmed := c.confirmed.Load(); confirmed != nil && time.Since(*confirmed) > leaseDoubt {
+		return fmt.Sprintf("the bus has not answered since %s: no agent can be heard, and another controller may lead", confirmed.UTC().Format(time.RFC3339))
+	}
+	return ""
+}

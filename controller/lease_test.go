@@ -59,8 +59,16 @@ func TestLease(t *testing.T) {
 	wantErr(t, "an enrolment without a bus", err, controller.ErrStandby)
 	_, err = first.RunPurge(t.Context(), controller.PurgeRequest{Region: ams, Selectors: []string{"key:a"}}, "op")
 	wantErr(t, "a purge without a bus", err, controller.ErrStandby)
-	_, err = first.Apps(t.Context())
+	stale, err := first.App(t.Context(), edge)
 	must(t, err)
+	if want := "the bus has not answered since "; !strings.HasPrefix(stale.Doubt, want) || !has(stale.Explain, "now: "+want) {
+		t.Errorf("without a bus the view has the doubt %q and explains %q", stale.Doubt, stale.Explain)
+	}
+	sure, err := second.App(t.Context(), edge)
+	must(t, err)
+	if sure.Doubt != "" {
+		t.Errorf("the leader doubts: %s", sure.Doubt)
+	}
 	f.bus.ReconnectController("main")
 	<-first.ended
 	wantErr(t, "the end of the first", first.err, controller.ErrDeposed)

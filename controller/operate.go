@@ -105,7 +105,7 @@ func newID() string {
 // view shows a state that the loop has returned. It looks through all of the outbox, which
 // the loop has no time for.
 func (c *Controller) view(s rollout.State) AppView {
-	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s)}
+	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s), Doubt: c.doubt()}
 	for _, b := range v.Barriers {
 		target := fmt.Sprintf("%s: %s/%s", b.Region, b.Provider, b.Scope)
 		switch p := s.Regions[b.Region].Purge; {
@@ -117,6 +117,9 @@ func (c *Controller) view(s rollout.State) AppView {
 		case b.LastError != "":
 			v.Explain = append(v.Explain, fmt.Sprintf("%s has not taken the purge of epoch %s yet: %s", target, b.Epoch, b.LastError))
 		}
+	}
+	if v.Doubt != "" {
+		v.Explain = append(v.Explain, "now: "+v.Doubt)
 	}
 	return v
 }

@@ -120,7 +120,7 @@ func (c *Controller) obstacles(s rollout.State, info BundleInfo, plan rollout.Pl
 	var all []string
 	for _, q := range s.Quarantine {
 		if q.Source == sourceOf(info) {
-			all = append(all, fmt.Sprintf("authors %s are in quarantine since rollout %s: %s", q.Source, q.Rollout, q.Reason))
+			all = append(all, fmt.Sprintf("bundles of %s by %s (not of other apps) are in quarantine since rollout %s failed: %s", s.App, q.Source, q.Rollout, q.Reason))
 		}
 	}
 	if until, why := plan.Frozen(time.Now()); !until.IsZero() {
@@ -249,7 +249,7 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 		}
 		p.Files = append(p.Files, sign+ch.Path)
 	}
-	view.Changes = view.Changes || rr.Mixed || rr.Committed == nil || rr.Committed.Digest != view.Digest
+	view.Changes = view.Changes || rr.Mixed || len(p.Others) > 0 || rr.Committed == nil || rr.Committed.Digest != view.Digest
 	selectors, err := c.selectors(ctx, purge)
 	if err != nil {
 		return nil, err

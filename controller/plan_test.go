@@ -194,6 +194,37 @@ func TestPlanHalfDone(t *testing.T) {
 	})
 }
 
+// A node that runs something else than its region has committed, as after a rollback on the
+// node, is something that a rollout of the same bundle changes.
+func TestPlanNodeBehind(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1", "a2")})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
+	a2 := f.agents["a2"]
+	a2.mu.Lock()
+	before := a2.running[edge]
+	a2.mu.Unlock()
+	f.roll(d, f.publish(d, site(edge, "2", "a2", "b")), plan([]wire.Region{ams}), "done")
+	changes := func(want bool) {
+		t.Helper()
+		eventually(t, func() error {
+			view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "2", Plan: plan([]wire.Region{ams})})
+			must(t, err)
+			if view.Changes != want {
+				return fmt.Errorf("changes %t with %v beside %s, want %t", view.Changes, view.Regions[0].Others, view.Regions[0].From, want)
+			}
+			return nil
+		})
+	}
+	changes(false)
+	a2.mu.Lock()
+	a2.running[edge], a2.does = before, behaviour{own: true}
+	a2.mu.Unlock()
+	a2.poke()
+	changes(true)
+}
+
 // reported waits until so many agents have reported.
 func (f *fleet) reported(d *driver, n int) {
 	f.t.Helper()

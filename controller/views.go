@@ -59,7 +59,7 @@ type PlanView struct {
 	Index   uint64       `json:"index"` // for StartRequest.CheckIndex
 	Plan    rollout.Plan `json:"plan"`
 	Regions []PlanRegion `json:"regions"` // in wave order
-	Changes bool         `json:"changes"` // false: every region already runs this bundle
+	Changes bool         `json:"changes"` // false: every region already runs this bundle, and no agent another one
 }
 
 // PlanRegion is what a rollout would do in one region.
@@ -92,6 +92,8 @@ type AppView struct {
 	Summary rollout.Summary  `json:"summary"`
 	Rollout *rollout.Rollout `json:"rollout,omitempty"` // the active or last one
 	Explain []string         `json:"explain,omitempty"`
+	// Doubt is why all this may be old; empty: the bus confirms that this controller leads.
+	Doubt string `json:"doubt,omitempty"`
 	// Barriers is how far each region's newest purge has come at each of its targets.
 	Barriers []BarrierView `json:"barriers,omitempty"`
 }

@@ -114,7 +114,7 @@ func TestQuarantine(t *testing.T) {
 	f.refused(d, req, rollout.ErrQuarantine, failed.Source)
 	view, err := d.Plan(t.Context(), req)
 	must(t, err)
-	if want := fmt.Sprintf("authors %s are in quarantine since rollout %s", failed.Source, failed.ID); !has(view.Regions[0].Warnings, want) {
+	if want := fmt.Sprintf("bundles of edge by %s (not of other apps) are in quarantine since rollout %s failed: ", failed.Source, failed.ID); !has(view.Regions[0].Warnings, want) {
 		t.Errorf("plan warns of %q, want %q", view.Regions[0].Warnings, want)
 	}
 	req.Acknowledge = "another"

@@ -18,8 +18,11 @@ var outputs = []string{"table", "wide", "json", "yaml", "name"}
 type column[T any] struct {
 	head string
 	wide bool // only with -o wide
+	cut  bool // at maxCell, but with -o wide: one key of 1,024 bytes would pad every row
 	cell func(T) string
 }
+
+const maxCell = 60 // columns on the screen
 
 // list describes how a list of T is shown.
 type list[T any] struct {
@@ -45,9 +48,14 @@ func printList[T any](c *cli, items []T, l list[T]) error {
 	row := func(cell func(column[T]) string) {
 		var cells []string
 		for _, col := range l.columns {
-			if !col.wide || c.output == "wide" {
-				cells = append(cells, plain(cell(col)))
+			if col.wide && c.output != "wide" {
+				continue
 			}
+			text := plain(cell(col))
+			if col.cut && c.output != "wide" {
+				text = tree{width: maxCell}.cut(text)
+			}
+			cells = append(cells, text)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}

@@ -25,8 +25,9 @@ CDN content that is purged and how long that takes by the quotas of the provider
 gates, approvals and freezes that it is held to. Nothing is changed. With -o wide every
 file and every purge is listed.
 
-The index that is shown makes "rollout start --check-index" refuse to start if
-anything has moved since.`,
+The index that is shown makes "rollout start --check-index" refuse to start if the app's
+rollout state has moved since: a rollout of it, what a region has committed, a purge. Agents
+that come, go or are drained do not move it by themselves.`,
 		Example: `  ebbgate plan -f plan.yaml edge-proxy 1.4.0
   ebbgate plan schema > plan.schema.json`,
 		Args: takes("APP", "VERSION"),

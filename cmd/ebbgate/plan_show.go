@@ -17,7 +17,8 @@ func printPlan(c *cli, v controller.PlanView) error {
 	if c.output != "name" {
 		what := fmt.Sprintf("%s %s (%s)", v.App, v.Version, v.Digest.Short())
 		if v.Changes {
-			c.progress("%s would change %d regions in %d waves; start it with --check-index %d", what, len(v.Regions), len(v.Plan.Waves), v.Index)
+			c.progress("%s would change %s in %s; start it with --check-index %d", what,
+				rollout.Plural(len(v.Regions), "region"), rollout.Plural(len(v.Plan.Waves), "wave"), v.Index)
 		} else {
 			c.progress("%s is what every region runs: nothing would change", what)
 		}

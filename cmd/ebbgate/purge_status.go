@@ -17,7 +17,9 @@ func newPurgeStatusCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "List the purges and how far each has come",
-		Args:  takes(),
+		Long: `List the purges and how far each has come. A selector longer than 60 columns is cut; with
+-o wide it is there as a whole.`,
+		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFlag("region", region); err != nil {
 				return err
@@ -47,7 +49,7 @@ var purgeList = list[controller.PurgeView]{
 		{head: "EPOCH", cell: func(p controller.PurgeView) string { return fmt.Sprint(p.Item.Epoch) }},
 		{head: "ROUND", cell: func(p controller.PurgeView) string { return fmt.Sprint(p.Item.Round) }},
 		{head: "PROVIDER", cell: func(p controller.PurgeView) string { return p.Item.Provider + "/" + p.Item.Scope }},
-		{head: "SELECTOR", cell: func(p controller.PurgeView) string { return p.Item.Selector.String() }},
+		{head: "SELECTOR", cut: true, cell: func(p controller.PurgeView) string { return p.Item.Selector.String() }},
 		{head: "STATE", cell: func(p controller.PurgeView) string {
 			if p.Skipped != "" {
 				return "no fence"

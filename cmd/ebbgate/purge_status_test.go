@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,22 @@ func TestPurgeColumns(t *testing.T) {
 		}
 		if got["STATE"] != tc.state || got["WHY"] != tc.why {
 			t.Errorf("%s: STATE %q WHY %q, want %q and %q", name, got["STATE"], got["WHY"], tc.state, tc.why)
+		}
+	}
+}
+
+// One long key does not pad every row; with -o wide it is there to be copied. Why a purge failed
+// is never cut.
+func TestLongCells(t *testing.T) {
+	long := strings.Repeat("k", 1024)
+	purges := []controller.PurgeView{{Item: cdn.Item{Region: "eu", Selector: cdn.Selector{Kind: cdn.Key, Value: long}}, State: cdn.StateRefused, Reason: long}}
+	for output, whole := range map[string]int{"table": 1, "wide": 2} {
+		var out strings.Builder
+		if err := printList(&cli{out: &out, output: output}, purges, purgeList); err != nil {
+			t.Fatal(err)
+		}
+		if cut := strings.Contains(out.String(), "key:"+strings.Repeat("k", 55)+"…  refused"); cut != (output == "table") || strings.Count(out.String(), long) != whole {
+			t.Errorf("%s:\n%s", output, out.String())
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ebbgate/ebbgate/controller/gate"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -96,6 +97,31 @@ func TestReadmePlan(t *testing.T) {
 		if sources.Prometheus[g.Prometheus] == nil {
 			t.Errorf("gate %s asks %q, which controller.yaml does not name", g.Name, g.Prometheus)
 		}
+	}
+}
+
+// Whoever writes a webhook by the README is asked what it says, and may answer what it says.
+func TestReadmeWebhook(t *testing.T) {
+	text, blocks := readme(t)
+	example := blockOf(t, blocks, `{"app"`)
+	var q gate.Question
+	if err := wire.DecodeJSON("question", 4096, []byte(example), &q); err != nil {
+		t.Fatal(err)
+	}
+	again, err := wire.EncodeJSON(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.NewReplacer(" ", "", "\n", "").Replace(example); string(again) != want {
+		t.Errorf("the question is\n%s\nthe README has\n%s", again, want)
+	}
+	answer := regexp.MustCompile("`({\"verdict\"[^`]*)`").FindStringSubmatch(text)
+	if answer == nil {
+		t.Fatal("the README has no answer")
+	}
+	var a gate.Answer
+	if err := wire.DecodeJSON("answer", 4096, []byte(answer[1]), &a); err != nil || a.Verdict == "" || a.Reason == "" {
+		t.Errorf("the answer %s is %+v, %v", answer[1], a, err)
 	}
 }
 

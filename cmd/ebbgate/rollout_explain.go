@@ -18,8 +18,8 @@ func newRolloutExplainCommand(c *cli) *cobra.Command {
 		Use:   "explain APP",
 		Short: "Tell why a rollout is where it is: every decision with what it was made on",
 		Long: `Tell why a rollout is where it is: every decision of the active or last rollout, one a
-line, with what it was made on; with --rollout those of one that "rollout history" lists.
-With -o json or yaml each decision has its inputs by name.`,
+line, with what it was made on, and then what holds it now; with --rollout the decisions of
+one that "rollout history" lists. With -o json or yaml each decision has its inputs by name.`,
 		Example: "  ebbgate rollout explain waf --rollout 20261123-120000-000-abcdef",
 		Args:    takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {

@@ -37,7 +37,7 @@ failed, and 5 if --timeout passed before.`,
 			}
 			switch c.output {
 			case "table", "wide":
-				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", barriers: view.Barriers}
+				t := tree{width: c.width(), color: c.color(), every: c.output == "wide", doubt: view.Doubt, barriers: view.Barriers}
 				_, err := fmt.Fprintln(c.out, t.render(view.Summary))
 				return err
 			}

@@ -29,8 +29,9 @@ A rollout that is paused, waits or goes back can be superseded: the new one take
 decides about what it has left half done. The one that was superseded counts as rolled
 back, exit code 3.
 
-Bundles of authors whose last rollout was taken back are in quarantine: to start the next
-one, look at that failure, and acknowledge the rollout by its name.
+When a rollout fails, whether it is taken back or held, the bundles of that app by the same
+authors are in quarantine: to start the next one, look at that failure, and acknowledge the
+rollout by its name.
 
 An emergency passes over the bakes, gates, approvals and freezes of its plan once two
 people with the role approver have approved it, until it expires. It is staged, widened
@@ -80,7 +81,7 @@ region switches at the same time.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
-	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app has moved since this index of a plan")
+	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app's rollout state, not its agents alone, has moved since this index of a plan")
 	f.StringVar(&acknowledge, "acknowledge", "", "rollout that put the bundle's authors in quarantine, and that you have looked at")
 	f.StringVar(&supersede, "supersede", "", "rollout, paused, waiting or going back, whose place this one takes")
 	f.StringVar(&emergency, "emergency", "", "make it an emergency, for this reason")

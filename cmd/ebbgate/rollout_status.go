@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -31,7 +35,7 @@ is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
 			} else if c.output == "name" && r != nil {
 				fmt.Fprintln(c.out, r.Status)
 			} else {
-				fmt.Fprintln(c.out, plain(statusLine(view.Summary)))
+				fmt.Fprintln(c.out, plain(statusLine(view)))
 			}
 			if r == nil {
 				return nil
@@ -44,9 +48,46 @@ is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
 	}
 }
 
+// bakesText says which regions bake, and until when.
+func bakesText(r *rollout.RolloutSummary, now time.Time) string {
+	var bakes []string
+	for _, w := range r.Waves {
+		for _, g := range w.Regions {
+			if !g.BakesUntil.IsZero() {
+				bakes = append(bakes, fmt.Sprintf("%s bakes until %s", g.Region, moment(g.BakesUntil, now)))
+			}
+		}
+	}
+	return strings.Join(bakes, ", ")
+}
+
+// confirmedText says how many agents confirmed, and what, where that is not the rollout's
+// version: on the way back it is what was there before.
+func confirmedText(r *rollout.RolloutSummary) (text string) {
+	confirmed, total := make(map[wire.Version]int), make(map[wire.Version]int)
+	for _, w := range r.Waves {
+		for _, g := range w.Regions {
+			what := r.Version
+			if g.Phase != rollout.PhaseIdle {
+				what = cmp.Or(g.Next, g.Running)
+			}
+			confirmed[what] += g.Counts.Confirmed
+			total[what] += g.Counts.Total - g.Counts.Drained
+		}
+	}
+	delete(total, "") // went back to nothing
+	for _, v := range wire.Keys(total) {
+		text += fmt.Sprintf(", %d of %d agents confirmed", confirmed[v], total[v])
+		if len(total) > 1 || v != r.Version {
+			text += " " + string(v)
+		}
+	}
+	return text
+}
+
 // statusLine says where an app stands in one line.
-func statusLine(s rollout.Summary) string {
-	r := s.Rollout
+func statusLine(v controller.AppView) string {
+	s, r := v.Summary, v.Summary.Rollout
 	if r == nil {
 		return fmt.Sprintf("%s: no rollout yet", s.App)
 	}
@@ -54,20 +95,13 @@ func statusLine(s rollout.Summary) string {
 	if !r.Status.Ended() {
 		line += fmt.Sprintf(", wave %d of %d", r.Wave+1, len(r.Waves))
 	}
-	var total, confirmed, failed int
+	failed := 0
 	for _, w := range r.Waves {
 		for _, g := range w.Regions {
-			total += g.Counts.Total - g.Counts.Drained
-			confirmed += g.Counts.Confirmed
 			failed += g.Counts.Failed
 		}
 	}
-	switch r.Status {
-	case rollout.StatusReverting, rollout.StatusReverted, rollout.StatusAborted, rollout.StatusFailed:
-		// What they confirm is what was there before.
-	default:
-		line += fmt.Sprintf(", %d of %d agents confirmed", confirmed, total)
-	}
+	line += confirmedText(r)
 	if failed > 0 {
 		line += fmt.Sprintf(", %d failed", failed)
 	}
@@ -76,11 +110,16 @@ func statusLine(s rollout.Summary) string {
 	}
 	for _, q := range s.Quarantine {
 		if q.Rollout == r.ID {
-			line += ", " + q.Source + " in quarantine"
+			line += ", its bundles by " + q.Source + " in quarantine"
 		}
+	}
+	if v.Doubt != "" {
+		line += ": " + v.Doubt
 	}
 	if r.Reason != "" {
 		line += ": " + r.Reason
+	} else if bakes := bakesText(r, s.At); bakes != "" {
+		line += ": " + bakes
 	}
 	if h := r.Hold; h != nil {
 		line += fmt.Sprintf(" (%s, %s)", h.Kind, holdUntil(h, s.At))

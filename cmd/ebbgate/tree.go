@@ -16,10 +16,11 @@ import (
 // tree draws a rollout: waves, in each its regions with their timeline, in each one cell
 // for each agent. It is a pure function of a view.
 type tree struct {
-	width  int  // columns
-	height int  // rows; 0: as many as it takes
-	color  bool // glyphs and words say the same without
-	every  bool // name the agents of a large region as well
+	width  int    // columns
+	height int    // rows; 0: as many as it takes
+	color  bool   // glyphs and words say the same without
+	every  bool   // name the agents of a large region as well
+	doubt  string // why what is drawn may be old
 	// barriers are the targets of every region's CDN, from the origin outwards.
 	barriers []controller.BarrierView
 }
@@ -118,7 +119,7 @@ func (t tree) render(s rollout.Summary) string {
 func (t tree) lines(s rollout.Summary, fold bool) []string {
 	r := s.Rollout
 	if r == nil {
-		lines := []string{t.bold(string(s.App)) + "  no rollout yet"}
+		lines := append([]string{t.bold(string(s.App)) + "  no rollout yet"}, t.doubts()...)
 		for _, g := range s.Regions {
 			lines = append(lines, "  "+string(g.Region)+"  runs "+orDash(string(g.Running)))
 			if len(g.Others) > 0 {
@@ -144,7 +145,8 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 	if r.Undoes != "" {
 		origin += ", undoes " + r.Undoes
 	}
-	lines := append([]string{strings.Join(head, "  ")}, t.wrap("  ", grey, origin)...)
+	lines := append([]string{strings.Join(head, "  ")}, t.doubts()...)
+	lines = append(lines, t.wrap("  ", grey, origin)...)
 	if r.Glass != nil {
 		lines = append(lines, t.wrap("  ", red, "‼ "+glassText(r.Glass, s.At)+": "+r.Glass.Reason)...)
 	}
@@ -155,12 +157,20 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 		if q.Rollout == r.ID {
 			q.Reason = "" // it is the line above
 		}
-		lines = append(lines, t.wrap("  ", yellow, "! "+quarantineText(q, s.At))...)
+		lines = append(lines, t.wrap("  ", yellow, "! "+quarantineText(s.App, q, s.At))...)
 	}
 	for i, w := range r.Waves {
 		lines = append(lines, t.wave(i, w, s.At, fold && w.State != "current")...)
 	}
 	return lines
+}
+
+// doubts says why what is drawn may be old, if it may.
+func (t tree) doubts() []string {
+	if t.doubt == "" {
+		return nil
+	}
+	return t.wrap("  ", yellow, "! "+t.doubt)
 }
 
 func (t tree) wave(i int, w rollout.WaveSummary, now time.Time, fold bool) []string {
@@ -174,7 +184,7 @@ func (t tree) wave(i int, w rollout.WaveSummary, now time.Time, fold bool) []str
 			agents += r.Counts.Total
 			names = append(names, string(r.Region))
 		}
-		return []string{t.paint(g.color, fmt.Sprintf("%s · %s · %d agents", head, strings.Join(names, " "), agents))}
+		return []string{t.paint(g.color, fmt.Sprintf("%s · %s · %s", head, strings.Join(names, " "), rollout.Plural(agents, "agent")))}
 	}
 	lines := []string{t.paint(g.color, head)}
 	for _, r := range w.Regions {
@@ -271,6 +281,9 @@ func (t tree) cells(r rollout.RegionSummary) []string {
 		text, gap := g.sign, 0
 		if named {
 			text, gap = fmt.Sprintf("%s %s %s", g.sign, a.ID, a.State), 3
+			if a.Version != "" && a.Version != r.Running && a.Version != r.Next {
+				text += ", runs " + string(a.Version)
+			}
 		}
 		if wide := lipgloss.Width(text); used > 0 && used+gap+wide > t.width-4 {
 			flush()
@@ -309,7 +322,7 @@ func legend(agents []rollout.AgentSummary) string {
 
 // timeline writes when a region passed each point, counted from the order to stage, and
 // the gap between the last confirmation and the first purge that left for a provider.
-// Where nothing had to be purged, the purge counts as sent when it was decided. A blue-green
+// Where no call is known any more, the purge counts as sent when it was decided. A blue-green
 // region has two more: when all had armed it, and how far apart they switched. On a narrow
 // terminal the purge has a line of its own.
 func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
@@ -340,6 +353,9 @@ func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
 	purged := []string{point("purge sent", sent), point("verified", verified)}
 	if !r.Times.Confirmed.IsZero() && !sent.Before(r.Times.Confirmed) {
 		purged[1] += "   gap " + span(sent.Sub(r.Times.Confirmed))
+	}
+	if r.Purge != nil && r.Purge.Nothing != "" && !verified.Before(r.Times.Ordered) {
+		purged = []string{"nothing to purge"}
 	}
 	first, second := strings.Join(switched, " → "), strings.Join(purged, " → ")
 	line := "    " + first + " → " + second

@@ -60,6 +60,18 @@ func TestTreeMixed(t *testing.T) {
 	}
 }
 
+// An agent that runs neither what its region has committed nor what it goes over to says so.
+func TestTreeNamesWhatRunsBesides(t *testing.T) {
+	region := rollout.RegionSummary{Region: "eu", Phase: rollout.PhaseActivating, Running: "1.0.8", Next: "1.0.9", Agents: []rollout.AgentSummary{
+		{ID: "eu-1", State: "confirmed", Version: "1.0.9"}, {ID: "eu-2", State: "staged", Version: "1.0.8"},
+		{ID: "eu-3", State: "staged", Version: "1.0.7"}, {ID: "eu-4", State: "staged"},
+	}}
+	const want = "    ● eu-1 confirmed   ▃ eu-2 staged   ▃ eu-3 staged, runs 1.0.7   ▃ eu-4 staged"
+	if got := (tree{width: 100}).cells(region); len(got) != 1 || got[0] != want {
+		t.Errorf("cells are %q, want %q", got, want)
+	}
+}
+
 // barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
 // was stale twice, another has no fence and is refused, and nobody waits for the last.
 var barriers = map[string][]controller.BarrierView{ // scene → targets
@@ -197,6 +209,24 @@ func TestPurgeSent(t *testing.T) {
 	told.barriers = append(told.barriers, at(r.Purge.Epoch, 2*time.Second), at(r.Purge.Epoch, 30*time.Millisecond))
 	if got := told.render(v.Summary); !strings.Contains(got, "gap 42ms") { // 12 ms to the decision, 30 ms to the provider
 		t.Errorf("the gap is not 42ms:\n%s", got)
+	}
+}
+
+// Where there was nothing to purge, no purge is shown as sent and verified; that of an earlier
+// rollout is none of this one.
+func TestNothingToPurge(t *testing.T) {
+	for nothing, want := range map[time.Duration]string{
+		time.Minute:  "confirmed +1m0s → nothing to purge",
+		-time.Minute: "confirmed +1m0s → purge sent – → verified –",
+	} {
+		at := apitest.Start.Add(nothing)
+		region := rollout.RegionSummary{
+			Region: "eu", Times: rollout.Times{Ordered: apitest.Start, Confirmed: apitest.Start.Add(time.Minute)},
+			Purge: &rollout.PurgeRecord{Epoch: 2, Requested: at, Verified: at, Nothing: "no cdn is configured"},
+		}
+		if got := (tree{}).timeline(region, rollout.StrategyRolling); len(got) != 1 || !strings.HasSuffix(got[0], want) {
+			t.Errorf("%s after the order: %q, want %q", nothing, got, want)
+		}
 	}
 }
 

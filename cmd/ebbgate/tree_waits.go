@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/wire"
 )
 
 // verdictGlyphs is the look of a gate's newest reading; none yet has none.
@@ -16,12 +17,15 @@ var verdictGlyphs = map[rollout.Verdict]glyph{
 	rollout.VerdictNone: {"?", yellow},
 }
 
-// waits draws what other than its agents a region waits for: its hold, its gates and the
-// approvals it wants.
+// waits draws what other than its agents a region waits for: its hold, its bake, its gates
+// and the approvals it wants.
 func (t tree) waits(r rollout.RegionSummary, now time.Time) []string {
 	var lines []string
 	if h := r.Hold; h != nil {
 		lines = append(lines, t.wrap("    ", yellow, holdText(h, now))...)
+	}
+	if !r.BakesUntil.IsZero() {
+		lines = append(lines, t.wrap("    ", nil, "bakes until "+moment(r.BakesUntil, now))...)
 	}
 	for _, rd := range r.Readings {
 		g := verdictGlyphs[rd.Verdict]
@@ -79,11 +83,11 @@ func glassText(g *rollout.Glass, now time.Time) string {
 }
 
 // quarantineText says whose bundles are not taken, why, and what takes them again.
-func quarantineText(q rollout.Quarantined, now time.Time) string {
+func quarantineText(app wire.App, q rollout.Quarantined, now time.Time) string {
 	why := ""
 	if q.Reason != "" {
 		why = ": " + q.Reason
 	}
-	return fmt.Sprintf("quarantine: %s, since rollout %s was taken back at %s%s; the next start of its bundles takes --acknowledge %[2]s",
-		q.Source, q.Rollout, moment(q.At, now), why)
+	return fmt.Sprintf("quarantine: bundles of %s by %s (not of other apps), since rollout %s failed at %s%s; the next start takes --acknowledge %[3]s",
+		app, q.Source, q.Rollout, moment(q.At, now), why)
 }

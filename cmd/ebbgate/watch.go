@@ -44,12 +44,12 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 	case outer.Err() != nil:
 		return outer.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: %s", timeout, statusLine(w.last.Summary))}
+		return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: %s", timeout, statusLine(w.last))}
 	case err != nil:
 		return cannot(err, "watch %s", view.App)
 	}
 	if code := exitOf(r.Status); code != exitOK {
-		return &exitError{code, errors.New(statusLine(w.last.Summary))}
+		return &exitError{code, errors.New(statusLine(w.last))}
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (p picture) View() tea.View {
 	if p.ended {
 		return tea.NewView("")
 	}
-	t := tree{width: p.size.Width, color: p.color, every: p.wide, barriers: p.look.view.Barriers}
+	t := tree{width: p.size.Width, color: p.color, every: p.wide, doubt: p.look.view.Doubt, barriers: p.look.view.Barriers}
 	below := p.below(t)
 	if room := p.size.Height - 1; p.size.Height > 0 {
 		below = below[max(0, len(below)-max(1, room/3)):]
@@ -121,7 +121,7 @@ func (w *watcher) picture(ctx context.Context, c *cli) error {
 		return err
 	}
 	end := m.(picture)
-	fmt.Fprintln(c.out, tree{width: end.size.Width, color: end.color, every: end.wide, barriers: w.last.Barriers}.render(w.last.Summary))
+	fmt.Fprintln(c.out, tree{width: end.size.Width, color: end.color, every: end.wide, doubt: w.last.Doubt, barriers: w.last.Barriers}.render(w.last.Summary))
 	if !end.ended && !w.last.Summary.Rollout.Status.Ended() {
 		return errLookedAway
 	}

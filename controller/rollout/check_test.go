@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,43 @@ func TestStartOnMovedBase(t *testing.T) {
 	if after, effects := Step(f.s, start); after.Revision != f.s.Revision || len(effects) > 0 {
 		t.Errorf("Step took a start that Check refuses: %v", effects)
 	}
+}
+
+// What holds a rollout now is told after its decisions, however old these are, and as long as it
+// holds alone.
+func TestExplainTellsWhatHolds(t *testing.T) {
+	f := running(t)
+	now := func(what string, want ...string) {
+		t.Helper()
+		got := slices.DeleteFunc(Explain(f.s), func(line string) bool { return !strings.HasPrefix(line, "now: ") })
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	p := DefaultPlan([]wire.Region{"eu"})
+	p.OnFailure, p.Deadline = HoldOnly, wire.Duration(time.Minute)
+	p.Gates = []Gate{{Name: "errors", Prometheus: "main", Query: "q", Max: new(float64), Interval: wire.Duration(15 * time.Second), Failures: 1}}
+	f.sources["errors"] = Measured{Error: "refused"}
+	f.feed(Start{Now: f.now, ID: "r1", By: "kim", Seed: "r1", Target: bundle("2.0"), Plan: p})
+	now("it begins")
+	for range 600 {
+		if f.s.Regions["eu"].Hold != nil {
+			break
+		}
+		f.run(time.Second)
+	}
+	since, why := f.now, "gate errors: prometheus main gives no answer: refused"
+	at := func(d time.Duration) string { return since.Add(d).Format(time.RFC3339) }
+	now("a gate has no data", fmt.Sprintf("now: eu holds (gate) since %s, until %s: %s", at(0), at(time.Minute), why))
+	f.run(time.Hour)
+	now("an hour later", fmt.Sprintf("now: eu holds (gate) since %s, overdue since %s: %s", at(0), at(time.Minute), why))
+	high := 1.0
+	f.sources["errors"] = Measured{Cohort: Sample{Value: &high}}
+	f.run(time.Minute)
+	now("it has failed", "now: waiting for an operator: gate errors of eu: 1 is above the limit of 0")
+	f.feed(Abort{Now: f.now, By: "kim"})
+	f.run(time.Minute)
+	now("it is over")
 }
 
 // What a region served of the bundle that its purge leaves is named by epoch, but for an epoch

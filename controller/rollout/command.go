@@ -41,8 +41,8 @@ func Check(s State, e Event) error {
 		}
 		if ro != nil && !ro.Paused && ro.Halt == "" && len(failed) == 0 && !s.missesAny() {
 			detail := fmt.Sprintf("rollout %s is %s and waits for no operator", ro.ID, ro.Status)
-			if reason, h := s.reason(); h != nil && h.Kind == HoldNobody {
-				detail = fmt.Sprintf("rollout %s is %s: %s", ro.ID, ro.Status, reason)
+			if reason, h := s.reason(); h != nil {
+				detail = fmt.Sprintf("rollout %s is %s: %s; %s", ro.ID, ro.Status, reason, s.without(h.Kind))
 			}
 			return s.refuse("resume", ErrStatus, detail)
 		}

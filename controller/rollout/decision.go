@@ -48,7 +48,8 @@ type Decision struct {
 }
 
 // Explain tells the decisions of the active or last rollout, oldest first, one a line: when,
-// where, what and why, and the exact inputs.
+// where, what and why, and the exact inputs; then what holds it now, which may be long after
+// the last decision.
 func Explain(s State) []string {
 	if s.Rollout == nil {
 		return nil
@@ -59,6 +60,26 @@ func Explain(s State) []string {
 	}
 	for _, d := range s.Rollout.Decisions {
 		lines = append(lines, d.String())
+	}
+	return append(lines, s.holding()...)
+}
+
+// holding tells what holds the rollout now, one a line.
+func (s State) holding() (lines []string) {
+	if s.active() == nil {
+		return nil
+	}
+	if halt := s.Rollout.Halt; halt != "" {
+		lines = append(lines, "now: waiting for an operator: "+halt)
+	}
+	for _, r := range wire.Keys(s.Regions) {
+		if h := s.Regions[r].Hold; h != nil {
+			until := "until"
+			if h.Overdue {
+				until = "overdue since"
+			}
+			lines = append(lines, fmt.Sprintf("now: %s holds (%s) since %s, %s %s: %s", r, h.Kind, h.Since.UTC().Format(time.RFC3339), until, h.Deadline.UTC().Format(time.RFC3339), h.Reason))
+		}
 	}
 	return lines
 }

@@ -59,8 +59,8 @@ type Start struct {
 	// CheckIndex, if given, is the Record.Revision the operator looked at: a start on a
 	// record that has moved since is refused.
 	CheckIndex *uint64 `json:"check_index,omitempty"`
-	// Source says whose bundle it is: its authors. A source whose last bundle had to be
-	// taken back is quarantined. Acknowledge names that rollout, and so ends it.
+	// Source says whose bundle it is: its authors. A source whose last bundle of the
+	// app failed is quarantined. Acknowledge names that rollout, and so ends it.
 	Source      string `json:"source,omitempty"`
 	Acknowledge string `json:"acknowledge,omitempty"`
 	// Supersede names the active rollout, paused, waiting or going back, whose place this one takes.

@@ -153,8 +153,10 @@ func (f *fleet) say(format string, args ...any) {
 	}
 }
 
-func (f *fleet) clock() string {
-	d := f.now.Sub(epoch0)
+func (f *fleet) clock() string { return sinceEpoch0(f.now) }
+
+func sinceEpoch0(at time.Time) string {
+	d := at.Sub(epoch0)
 	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 

@@ -31,7 +31,10 @@ type Gate struct {
 	Max        *float64 `json:"max,omitempty"`         // greatest good number
 	MaxRatio   *float64 `json:"max_ratio,omitempty"`   // of the number to that of the rest; needs min or max beside it
 
-	Webhook string `json:"webhook,omitempty"` // name of the webhook
+	// Webhook is the name of the webhook. It is asked with a POST in JSON, and answers within
+	// 10 s with status 200 and {"verdict": "pass"}, or "fail" or "wait", with a "reason" if it
+	// likes. "wait" and whatever is no such answer make the gate hold.
+	Webhook string `json:"webhook,omitempty"`
 
 	Interval wire.Duration `json:"interval"` // between readings; default 15s
 	Failures int           `json:"failures"` // bad readings in a row that fail it; default 1

@@ -318,6 +318,9 @@ func (f *fleet) status() {
 				}
 				line += fmt.Sprintf("; purge round %d of %d %s", r.Purge.Round, r.Purge.Epoch, state)
 			}
+			if !r.BakesUntil.IsZero() {
+				line += "; bakes until " + sinceEpoch0(r.BakesUntil)
+			}
 			f.out("%s", line)
 		}
 	}

@@ -29,10 +29,10 @@ type Record struct {
 	Quarantine []Quarantined `json:"quarantine,omitempty"`
 }
 
-// Quarantined is a source whose bundle had to be taken back.
+// Quarantined is a source whose bundle of the app failed.
 type Quarantined struct {
 	Source  string    `json:"source"`  // as [Start] says it
-	Rollout string    `json:"rollout"` // that was taken back
+	Rollout string    `json:"rollout"` // that failed
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
 }

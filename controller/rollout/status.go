@@ -56,6 +56,9 @@ type RegionSummary struct {
 	Purge   *PurgeRecord `json:"purge,omitempty"`
 	Hold    *Hold        `json:"hold,omitempty"`
 	Times   Times        `json:"times,omitzero"`
+	// BakesUntil is when the bake of the step or wave is over; zero: it is not baking, or begins
+	// anew when the hold ends.
+	BakesUntil time.Time `json:"bakes_until,omitzero"`
 
 	Readings  []Reading     `json:"readings,omitempty"`  // the newest of each gate
 	Approvals []Approval    `json:"approvals,omitempty"` // for going on from the step or wave

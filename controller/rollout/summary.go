@@ -79,6 +79,9 @@ func (s State) summarise(r wire.Region) RegionSummary {
 	}
 	if ro := s.active(); ro != nil && (rr.Phase == PhaseActivating || rr.Phase == PhasePurging || rr.Phase == PhaseBaking) {
 		sum.Approve = s.approvers(r)
+		if over, baking := s.baked(r); baking && s.Now.Before(over) && (rr.Hold == nil || !rr.Hold.Kind.unseen()) {
+			sum.BakesUntil = over
+		}
 	}
 	if rr.Committed != nil {
 		sum.Running = rr.Committed.Version

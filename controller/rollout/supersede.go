@@ -98,7 +98,7 @@ func (s State) checkQuarantine(e Start) error {
 	for _, q := range s.Quarantine {
 		known = known || q.Rollout == e.Acknowledge
 		if q.Source == e.Source && q.Rollout != e.Acknowledge {
-			return s.refuse("start", ErrQuarantine, fmt.Sprintf("rollout %s of a bundle of %s was taken back: %s; look at it, and acknowledge %s to start another one", q.Rollout, q.Source, q.Reason, q.Rollout))
+			return s.refuse("start", ErrQuarantine, fmt.Sprintf("rollout %s of a bundle of %s failed: %s; look at it, and acknowledge %s to start another one (their other apps are not in quarantine)", q.Rollout, q.Source, q.Reason, q.Rollout))
 		}
 	}
 	if e.Acknowledge != "" && !known {

@@ -117,6 +117,25 @@ func (s State) waits(r wire.Region) (HoldKind, string, time.Duration) {
 	return "", "", 0
 }
 
+// without says how a rollout goes on that holds, without being resumed.
+func (s State) without(k HoldKind) string {
+	how := "it goes on by itself when that ends"
+	switch k {
+	case HoldNobody:
+		return how // its reason says what to do
+	case HoldBehind:
+		how += "; drain takes agents out of service"
+	case HoldGate:
+		how += "; promote passes over the gate"
+	case HoldApproval:
+		how = "approve lets it go on"
+	}
+	if s.Rollout.Ending == "" {
+		how += "; abort takes it back"
+	}
+	return how
+}
+
 func names(approvals []Approval) string {
 	if len(approvals) == 0 {
 		return ""

@@ -19,6 +19,7 @@ const Author = "ed25519:author"
 //	paused      the same, paused
 //	arming      2 of 3 agents of a blue-green region have it armed
 //	skew        all of them have switched, and the region bakes
+//	baking      the first step bakes
 //	gate        a gate passes, another is below its limit once, a third has no data
 //	approval    a step wants two approvals, kim has given one
 //	own         the same, of a rollout that somebody called approver has started
@@ -27,6 +28,7 @@ const Author = "ed25519:author"
 //	second-step eu-west is at the second of its two steps
 //	second-wave eu-west is committed, and us-east switches its first agent
 //	vanished    the agent that switched first is not heard of
+//	going-back  the rollout is taken back, and holds for an agent that is not heard of
 //	emergency   an emergency wants two approvals, kim has given one
 //	approved    both are given
 //	expired     they were not given in time
@@ -64,6 +66,10 @@ var scenes = map[string]func(*stage){
 		g.start(blueGreen, nil)
 		g.until("the region bakes", func() bool { return g.phase("eu-west") == rollout.PhaseBaking })
 	},
+	"baking": func(g *stage) {
+		g.start(gated, nil)
+		g.until("the first step bakes", func() bool { return !g.region("eu-west").BakesUntil.IsZero() })
+	},
 	"gate": func(g *stage) {
 		g.start(gated, nil)
 		g.until("the region holds", g.holds(rollout.HoldGate))
@@ -98,6 +104,13 @@ var scenes = map[string]func(*stage){
 			}
 		}
 		g.until("the region holds", g.holds(rollout.HoldVanished))
+	},
+	"going-back": func(g *stage) {
+		g.bad = `nginx -t: unknown directive "prxy_pass"`
+		g.start(gated, nil)
+		g.until("the rollout goes back", func() bool { return g.phase("eu-west") == rollout.PhaseReverting })
+		g.silent = "eu-west-1"
+		g.until("the region holds", g.holds(rollout.HoldSilent))
 	},
 	"emergency": emergency,
 	"approved": func(g *stage) {
