@@ -151,7 +151,11 @@ func (t tree) lines(s rollout.Summary, fold bool) []string {
 		lines = append(lines, t.wrap("  ", red, "‼ "+glassText(r.Glass, s.At)+": "+r.Glass.Reason)...)
 	}
 	if r.Reason != "" {
-		lines = append(lines, t.wrap("  ", g.color, r.Reason)...)
+		reason := r.Reason
+		if r.Hold != nil && r.Hold.Kind == rollout.HoldOperator {
+			reason = holdText(r.Hold, s.At)
+		}
+		lines = append(lines, t.wrap("  ", g.color, reason)...)
 	}
 	for _, q := range s.Quarantine {
 		if q.Rollout == r.ID {

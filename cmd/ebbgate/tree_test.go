@@ -72,6 +72,17 @@ func TestTreeNamesWhatRunsBesides(t *testing.T) {
 	}
 }
 
+// What waits for an operator says until when.
+func TestTreeHalted(t *testing.T) {
+	s := rollout.Summary{App: "waf", At: apitest.Start, Rollout: &rollout.RolloutSummary{
+		ID: "r1", Status: rollout.StatusHolding, Reason: "1 agent failed",
+		Hold: &rollout.Hold{Kind: rollout.HoldOperator, Reason: "1 agent failed", Deadline: apitest.Start.Add(time.Minute)},
+	}}
+	if text := (tree{}).render(s); !strings.Contains(text, "\n  holds (operator, until 12:01Z): 1 agent failed\n") && !strings.HasSuffix(text, "\n  holds (operator, until 12:01Z): 1 agent failed") {
+		t.Error(text)
+	}
+}
+
 // barriers is how far the purges of a scene are: the shield waits for its repeat, one edge
 // was stale twice, another has no fence and is refused, and nobody waits for the last.
 var barriers = map[string][]controller.BarrierView{ // scene → targets

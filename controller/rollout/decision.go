@@ -69,17 +69,19 @@ func (s State) holding() (lines []string) {
 	if s.active() == nil {
 		return nil
 	}
-	if halt := s.Rollout.Halt; halt != "" {
-		lines = append(lines, "now: waiting for an operator: "+halt)
-	}
-	for _, r := range wire.Keys(s.Regions) {
-		if h := s.Regions[r].Hold; h != nil {
-			until := "until"
-			if h.Overdue {
-				until = "overdue since"
-			}
-			lines = append(lines, fmt.Sprintf("now: %s holds (%s) since %s, %s %s: %s", r, h.Kind, h.Since.UTC().Format(time.RFC3339), until, h.Deadline.UTC().Format(time.RFC3339), h.Reason))
+	tell := func(who string, h *Hold) {
+		if h == nil {
+			return
 		}
+		until := "until"
+		if h.Overdue {
+			until = "overdue since"
+		}
+		lines = append(lines, fmt.Sprintf("now: %s holds (%s) since %s, %s %s: %s", who, h.Kind, h.Since.UTC().Format(time.RFC3339), until, h.Deadline.UTC().Format(time.RFC3339), h.Reason))
+	}
+	tell("the rollout", s.Rollout.halted())
+	for _, r := range wire.Keys(s.Regions) {
+		tell(string(r), s.Regions[r].Hold)
 	}
 	return lines
 }
