@@ -68,7 +68,7 @@ func TestExplainTellsWhatHolds(t *testing.T) {
 	high := 1.0
 	f.sources["errors"] = Measured{Cohort: Sample{Value: &high}}
 	f.run(time.Minute)
-	now("it has failed", "now: waiting for an operator: gate errors of eu: 1 is above the limit of 0")
+	now("it has failed", "now: the rollout holds (operator) since 2026-11-23T13:02:18Z, until 2026-11-23T13:03:18Z: gate errors of eu: 1 is above the limit of 0")
 	f.feed(Abort{Now: f.now, By: "kim"})
 	f.run(time.Minute)
 	now("it is over")
