@@ -17,6 +17,7 @@ import (
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -75,7 +76,7 @@ func TestClientRoundTrip(t *testing.T) {
 	if listed, err := c.Purges(ctx, "eu-west", ""); err != nil || cmp.Diff(purges, listed) != "" {
 		t.Errorf("Purges = %v, %v", listed, err)
 	}
-	if _, err := c.Command(ctx, apitest.App, "pause"); err != nil {
+	if _, err := c.Command(ctx, apitest.App, "pause", rollout.Of{}); err != nil {
 		t.Error(err)
 	}
 	if h, err := c.History(ctx, apitest.App); err != nil || len(h) != 1 {
@@ -138,7 +139,7 @@ func TestClientRetries(t *testing.T) {
 		t.Errorf("a read: %v after %d attempts", err, asked.Load())
 	}
 	asked.Store(0)
-	if _, err := c.Command(t.Context(), apitest.App, "abort"); !errors.Is(err, api.ErrUnreachable) || asked.Load() != 1 {
+	if _, err := c.Command(t.Context(), apitest.App, "abort", rollout.Of{}); !errors.Is(err, api.ErrUnreachable) || asked.Load() != 1 {
 		t.Errorf("a change: %v after %d attempts", err, asked.Load())
 	}
 }
