@@ -76,7 +76,15 @@ func Check(s State, e Event) error {
 			return s.refuse("undo", ErrUndo, fmt.Sprintf("rollout %s has undone %s already; start the version that is wanted", s.Rollout.ID, s.Rollout.Undoes))
 		}
 		if len(s.undoable()) == 0 {
-			return s.refuse("undo", ErrUndo, "the last rollout left no region on other content than before")
+			why := "the last rollout left no region on other content than before"
+			if s.Rollout != nil && len(s.Rollout.Before) > 0 {
+				var regions []string
+				for _, r := range wire.Keys(s.Rollout.Before) {
+					regions = append(regions, string(r))
+				}
+				why = strings.Join(regions, ", ") + " ran nothing before: there is no older release to go back to"
+			}
+			return s.refuse("undo", ErrUndo, why)
 		}
 		return checkID("undo", e.ID, e.ID)
 	}
