@@ -201,9 +201,14 @@ func (p *Probe) transport(v Vantage) http.RoundTripper {
 // than the time since the purge (one second more is allowed for the fraction
 // that Age leaves out); Cache-Status (RFC 9211) that says every cache forwarded
 // the request. Without any of these nothing is proved. The generation counts in any answer;
-// the others only in one that worked, because a cache makes errors of its own.
+// the others only in one that worked, because a cache makes errors of its own. A generation
+// or an age of which there are two is none: which one is of the content is not known.
 func judge(status int, h http.Header, genHeader string, want Want, asked time.Time) (seen string, fresh bool) {
-	if gen := h.Get(genHeader); gen != "" {
+	gen, ok := only(h, genHeader)
+	if !ok {
+		return gen, false
+	}
+	if gen != "" {
 		region, epoch, err := ParseGen(gen)
 		switch {
 		case err != nil:
@@ -218,7 +223,11 @@ func judge(status int, h http.Header, genHeader string, want Want, asked time.Ti
 	if status/100 != 2 {
 		return fmt.Sprintf("status %d without %s", status, genHeader), false
 	}
-	if text := h.Get("Age"); text != "" {
+	text, ok := only(h, "Age")
+	if !ok {
+		return text, false
+	}
+	if text != "" {
 		age, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
 			return fmt.Sprintf("bad Age %.20q", text), false
@@ -230,6 +239,21 @@ func judge(status int, h http.Header, genHeader string, want Want, asked time.Ti
 		return fmt.Sprintf("Cache-Status %.200q", path), forwarded(path)
 	}
 	return "neither " + genHeader + ", Age nor Cache-Status", false
+}
+
+// only returns the value of a header that has one, or none. Of one whose values differ it
+// returns what is wrong.
+func only(h http.Header, name string) (value string, ok bool) {
+	values := h.Values(name)
+	if len(values) == 0 {
+		return "", true
+	}
+	for _, other := range values[1:] {
+		if other != values[0] {
+			return fmt.Sprintf("%s is both %.80q and %.80q", name, values[0], other), false
+		}
+	}
+	return values[0], true
 }
 
 // forwarded reports whether every cache of a Cache-Status says that it asked the next one,

@@ -48,6 +48,14 @@ func TestJudge(t *testing.T) {
 		{"redirected by the cache", 301, http.Header{"Age": {"0"}}, false, "status 301"},
 		{"nothing", 0, http.Header{}, false, "neither"},
 		{"earlier generation of the same content", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-15"}, "Age": {"9999"}}, true, "eu-west-15, the same release"},
+		{"two generations", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-17", "eu-west-9"}, "Age": {"0"}}, false, `X-Ebbgate-Gen is both "eu-west-17" and "eu-west-9"`},
+		{"two generations, the older first", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-9", "eu-west-17"}}, false, `is both "eu-west-9" and "eu-west-17"`},
+		{"one of them blank", 0, http.Header{"X-Ebbgate-Gen": {"", "eu-west-9"}, "Age": {"0"}}, false, "is both"},
+		{"one generation twice", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-17", "eu-west-17"}}, true, "eu-west-17"},
+		{"two generations on a line", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-9, eu-west-17"}}, false, "bad generation"},
+		{"two ages", 0, http.Header{"Age": {"0", "3600"}}, false, `Age is both "0" and "3600"`},
+		{"two ages beside a generation", 0, http.Header{"X-Ebbgate-Gen": {"eu-west-17"}, "Age": {"0", "3600"}}, true, "eu-west-17"},
+		{"one age twice", 0, http.Header{"Age": {"5", "5"}}, true, "age 5"},
 		{"that of another region", 0, http.Header{"X-Ebbgate-Gen": {"us-east-15"}}, false, "of another region"},
 	} {
 		seen, fresh := judge(cmp.Or(test.status, 200), test.header, "X-Ebbgate-Gen", want, now)

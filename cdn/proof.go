@@ -50,12 +50,17 @@ func proofs(evidence []Evidence, want Want, entries []Entry) (map[ID][]Evidence,
 // dated reports whether an answer that is not fresh is of the region and older: what it bears
 // otherwise says nothing about purges.
 func dated(h http.Header, genHeader string, want Want) bool {
-	if gen := h.Get(genHeader); gen != "" {
+	gen, ok := only(h, genHeader)
+	if !ok {
+		return false
+	}
+	if gen != "" {
 		region, _, err := ParseGen(gen)
 		return err == nil && region == want.Region
 	}
-	_, err := strconv.ParseUint(h.Get("Age"), 10, 31)
-	return err == nil
+	age, ok := only(h, "Age")
+	_, err := strconv.ParseUint(age, 10, 31)
+	return ok && err == nil
 }
 
 // weigh finds out whether an older answer was to be purged.

@@ -85,14 +85,14 @@ func TestNotPurged(t *testing.T) {
 			t.Errorf("%s: the entry's evidence is %v", test.name, e)
 		}
 	}
-	for _, gen := range []string{"waf.us-11", "nonsense"} {
-		h = http.Header{"X-Ebbgate-Gen": {gen}, "Cache-Tag": {"waf-b"}}
+	for _, gen := range [][]string{{"waf.us-11"}, {"nonsense"}, {"waf.eu-11", "waf.eu-12"}} {
+		h = http.Header{"X-Ebbgate-Gen": gen, "Cache-Tag": {"waf-b"}}
 		p, err := NewProbe(ProbeConfig{Vantages: []Vantage{{Name: "lab", URL: server.URL}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if evidence, err := p.Verify(t.Context(), Want{Region: "waf.eu", Epoch: 12, Purged: []Selector{{Key, "waf-a"}}}); err != nil || evidence[0].NotPurged || evidence[0].Fresh {
-			t.Errorf("generation %s: %v, %v", gen, evidence, err)
+			t.Errorf("generation %q: %v, %v", gen, evidence, err)
 		}
 	}
 }

@@ -208,7 +208,7 @@ func TestOptionalRefusesLate(t *testing.T) {
 	wrong.Store(true)
 	busy.Store(false)
 	eventually(t, func() error { return owed(2, cdn.StateRefused) })
-	_, err = d.Command(t.Context(), edge, "approve", "another")
+	_, err = d.Command(t.Context(), edge, "approve", rollout.Of{}, "another")
 	must(t, err)
 	f.ends(d, v3, rollout.StatusDone)
 	wrong.Store(false)
@@ -292,7 +292,7 @@ func TestBarrierOrder(t *testing.T) {
 
 	// The way back has an epoch, and so a fence, of its own.
 	before = len(tp.since(0))
-	_, err = d.Command(t.Context(), edge, "undo", "op")
+	_, err = d.Command(t.Context(), edge, "undo", rollout.Of{}, "op")
 	must(t, err)
 	f.waitStatus(d, edge, rollout.StatusDone, 3)
 	if got := tp.since(before); len(got) < 2 || !slices.Contains(got[:2], "shield fences edge.ams below 3") {

@@ -133,7 +133,7 @@ func TestRefusalStopsNoOtherTarget(t *testing.T) {
 
 // A region whose targets are all optional goes on whatever they answer, and nobody is told that
 // it was purged; but where a vantage point looks, what it sees counts.
-func TestAllOptional(t *testing.T) {
+func TestNobodyWaitsForOptional(t *testing.T) {
 	for _, test := range []struct {
 		name, shows string
 		status      rollout.RolloutStatus

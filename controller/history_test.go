@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -24,7 +25,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		v, err := d.Start(ctx, controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})}, "op")
 		must(t, err)
 		started = append(started, v.Rollout.ID)
-		_, err = d.Command(ctx, edge, "abort", "op")
+		_, err = d.Command(ctx, edge, "abort", rollout.Of{}, "op")
 		must(t, err)
 	}
 	slices.Reverse(started)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -41,7 +42,7 @@ func TestLease(t *testing.T) {
 	}
 	// The first knows nothing yet, but soon promises nothing any more; it still tells what it knows.
 	eventually(t, func() error {
-		_, err := first.Command(t.Context(), edge, "pause", "op")
+		_, err := first.Command(t.Context(), edge, "pause", rollout.Of{}, "op")
 		if !errors.Is(err, controller.ErrStandby) {
 			return fmt.Errorf("a command without a bus: %v", err)
 		}
@@ -180,7 +181,7 @@ func TestBusWiped(t *testing.T) {
 	if after := ordered(); after != before {
 		t.Errorf("the want on the new bus has sequence %d, had %d", after, before)
 	}
-	_, err = d.Command(t.Context(), edge, "pause", "op")
+	_, err = d.Command(t.Context(), edge, "pause", rollout.Of{}, "op")
 	must(t, err)
 	// Fences began anew; what is written now wins all the same over copies from before.
 	eventually(t, func() error {
@@ -258,7 +259,7 @@ func TestReconcile(t *testing.T) {
 	old := before()
 	_, term, err := controller.RecordData(old)
 	must(t, err)
-	_, err = d.Command(t.Context(), edge, "pause", "op")
+	_, err = d.Command(t.Context(), edge, "pause", rollout.Of{}, "op")
 	must(t, err)
 	d.settles()
 	d = f.bounce(d, f.dir, func() { // the bus has lost the pause
@@ -268,7 +269,7 @@ func TestReconcile(t *testing.T) {
 	})
 	paused(true)
 	check("ours is newer", "op")
-	_, err = d.Command(t.Context(), edge, "resume", "op")
+	_, err = d.Command(t.Context(), edge, "resume", rollout.Of{}, "op")
 	must(t, err)
 	d.settles()
 	d = f.bounce(d, f.dir, put(term, 99, by("another one, from before ours")))

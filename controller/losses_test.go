@@ -154,7 +154,7 @@ func TestWhatIsDeletedIsNotLost(t *testing.T) {
 	}
 	for range controller.KeptHistory + 1 {
 		must(t, start())
-		_, err := d.Command(t.Context(), edge, "abort", "op")
+		_, err := d.Command(t.Context(), edge, "abort", rollout.Of{}, "op")
 		must(t, err)
 		eventually(t, func() error {
 			v, err := d.App(t.Context(), edge)
@@ -269,7 +269,7 @@ func TestAPurgeAsksWhoLeads(t *testing.T) {
 	must(t, err)
 	d.witness.blind.Store(true)
 	eventually(t, func() error {
-		if _, err := d.Command(t.Context(), edge, "no such command", "op"); !errors.Is(err, controller.ErrStandby) {
+		if _, err := d.Command(t.Context(), edge, "no such command", rollout.Of{}, "op"); !errors.Is(err, controller.ErrStandby) {
 			return fmt.Errorf("a command that nobody may take: %v", err)
 		}
 		return nil

@@ -128,7 +128,7 @@ func (f *fleet) waits(d *driver, r wire.Region, kind rollout.HoldKind, text stri
 // command gives a command in somebody's name.
 func (f *fleet) command(d *driver, name, by string) {
 	f.t.Helper()
-	_, err := d.Command(f.t.Context(), edge, name, by)
+	_, err := d.Command(f.t.Context(), edge, name, rollout.Of{}, by)
 	must(f.t, err)
 }
 

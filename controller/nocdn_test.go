@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +9,25 @@ import (
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
+
+// A region in which nobody waits for a purge is one that plan warns of.
+func TestAllOptional(t *testing.T) {
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) {
+		region := c.Regions[ams]
+		for i := range region.CDN {
+			region.CDN[i].Optional = true
+		}
+		region.Probes = nil
+		c.Regions = map[wire.Region]controller.RegionConfig{ams: region}
+	}})
+	d := f.drive()
+	f.publish(d, site(edge, "1", "a", "b"))
+	view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})})
+	must(t, err)
+	if want := "all cdn targets are optional: nobody waits for their purges"; !slices.Contains(view.Regions[0].Warnings, want) {
+		t.Errorf("plan warns %q, want %q among it", view.Regions[0].Warnings, want)
+	}
+}
 
 // A region that no CDN is before passes its barrier, and nobody is told that it was purged.
 func TestRegionWithoutCDN(t *testing.T) {

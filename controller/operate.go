@@ -55,7 +55,7 @@ var Commands = []string{"pause", "resume", "approve", "promote", "step-back", "a
 
 // Command is one of [Commands] on the rollout of an app. What it decides is on disk once
 // Command returns. Whether by may approve and promote is for the caller to know.
-func (c *Controller) Command(ctx context.Context, app wire.App, name, by string) (AppView, error) {
+func (c *Controller) Command(ctx context.Context, app wire.App, name string, of rollout.Of, by string) (AppView, error) {
 	s, err := decide(ctx, c, func() (s rollout.State, err error) {
 		if _, there := c.states[app]; !there {
 			return s, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
@@ -63,19 +63,19 @@ func (c *Controller) Command(ctx context.Context, app wire.App, name, by string)
 		now := time.Now().UTC()
 		switch name {
 		case "pause":
-			return c.command(app, rollout.Pause{Now: now, By: by}, by)
+			return c.command(app, rollout.Pause{Now: now, By: by, Of: of}, by)
 		case "resume":
-			return c.command(app, rollout.Resume{Now: now, By: by}, by)
+			return c.command(app, rollout.Resume{Now: now, By: by, Of: of}, by)
 		case "approve":
-			return c.command(app, rollout.Approve{Now: now, By: by}, by)
+			return c.command(app, rollout.Approve{Now: now, By: by, Of: of}, by)
 		case "promote":
-			return c.command(app, rollout.Promote{Now: now, By: by}, by)
+			return c.command(app, rollout.Promote{Now: now, By: by, Of: of}, by)
 		case "step-back":
-			return c.command(app, rollout.StepBack{Now: now, By: by}, by)
+			return c.command(app, rollout.StepBack{Now: now, By: by, Of: of}, by)
 		case "abort", "abort-all":
-			return c.command(app, rollout.Abort{Now: now, By: by, All: name == "abort-all"}, by)
+			return c.command(app, rollout.Abort{Now: now, By: by, All: name == "abort-all", Of: of}, by)
 		case "undo":
-			return c.command(app, rollout.Undo{Now: now, ID: newID(), By: by}, by)
+			return c.command(app, rollout.Undo{Now: now, ID: newID(), By: by, Of: of}, by)
 		}
 		return s, fmt.Errorf("%w: %q is not a command, want one of %s", ErrInvalid, name, strings.Join(Commands, ", "))
 	})

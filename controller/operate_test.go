@@ -13,7 +13,7 @@ func TestCommandsRefused(t *testing.T) {
 	f := newFleet(t, spec{regions: one("a1")})
 	d := f.drive()
 	ctx := t.Context()
-	_, err := d.Command(ctx, edge, "pause", "op")
+	_, err := d.Command(ctx, edge, "pause", rollout.Of{}, "op")
 	wantErr(t, "pause an app without rollout", err, controller.ErrNotFound)
 	info := f.publish(d, site(edge, "1", "a", "b"))
 	bad := plan([]wire.Region{ams})
@@ -22,10 +22,10 @@ func TestCommandsRefused(t *testing.T) {
 	wantErr(t, "start a bad plan", err, controller.ErrInvalid)
 	f.roll(d, info, plan([]wire.Region{ams}), "done")
 	for _, name := range []string{"pause", "resume", "abort", "undo"} {
-		_, err := d.Command(ctx, edge, name, "op")
+		_, err := d.Command(ctx, edge, name, rollout.Of{}, "op")
 		wantErr(t, name+" after the end", err, controller.ErrConflict)
 	}
-	_, err = d.Command(ctx, edge, "explode", "op")
+	_, err = d.Command(ctx, edge, "explode", rollout.Of{}, "op")
 	wantErr(t, "an unknown command", err, controller.ErrInvalid)
 }
 

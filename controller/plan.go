@@ -173,8 +173,10 @@ func (c *Controller) planRegion(app wire.App, r wire.Region, plan rollout.Plan, 
 	if wave.Strategy != rollout.StrategyRolling {
 		p.Warnings = append(p.Warnings, shrinking(p.Steps, p.Agents)...)
 	}
-	if len(c.cfg.Regions[r].CDN) == 0 {
+	if targets := c.cfg.Regions[r].CDN; len(targets) == 0 {
 		p.Warnings = append(p.Warnings, "no cdn is configured: nothing will be purged")
+	} else if !slices.ContainsFunc(targets, func(t CDNTarget) bool { return !t.Optional }) {
+		p.Warnings = append(p.Warnings, "all cdn targets are optional: nobody waits for their purges")
 	}
 	return p
 }

@@ -95,11 +95,19 @@ func TestPublish(t *testing.T) {
 		}
 	})
 	t.Run("rule nobody can carry out", func(t *testing.T) {
-		for _, selector := range []string{"prefix:www.example.com/a/", "key:a b", "nonsense", "key:{nobody}"} {
+		for selector, want := range map[string]string{
+			"prefix:www.example.com/a/": "purge[1].selectors[1]: region ams, provider ",
+			"key:a b":                   "purge[1].selectors[1] ",
+			"nonsense":                  "purge[1].selectors[1] ",
+			"key:{nobody}":              "purge[1].selectors[1] ",
+		} {
 			c := site(edge, "3", "a", "b")
-			c.purge[1].Selectors = []string{selector}
+			c.purge[1].Selectors = []string{"key:fine", selector}
 			_, err := d.Publish(ctx, c.pack(t, d.PutBlob, f.author), "op")
 			wantErr(t, "selector "+selector, err, controller.ErrInvalid)
+			if !strings.Contains(err.Error(), ": "+want) {
+				t.Errorf("selector %s: %v, want %q", selector, err, want)
+			}
 		}
 		c := site(edge, "3", "a", "b")
 		c.purge = append(c.purge, wire.PurgeRule{Files: "gone/**", Selectors: []string{"prefix:www.example.com/a/"}})

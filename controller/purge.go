@@ -106,24 +106,14 @@ func purgeRules(m *wire.Manifest) []cdn.Rule {
 func (c *Controller) checkRules(m *wire.Manifest) error {
 	for _, region := range wire.Keys(c.cfg.Regions) {
 		vars := cdn.Vars{"app": string(m.App), "region": string(region), "version": string(m.Version), "epoch": "1"}
-		// Every rule counts: one that matches no file of this bundle may match one that
-		// only the bundle before has.
 		rules := purgeRules(m)
-		if _, err := cdn.Select(rules, paths(m.For(region)), vars); err != nil {
-			return fmt.Errorf("%w: purge.%v", ErrInvalid, err)
+		if _, err := cdn.Select(rules, nil, vars); err != nil {
+			return fmt.Errorf("%w: purge%s", ErrInvalid, strings.TrimPrefix(err.Error(), "rules"))
 		}
-		for i := range rules {
-			rules[i].Files = "**"
-		}
-		selectors, err := cdn.Select(rules, []string{"any"}, vars)
-		if err != nil {
-			return fmt.Errorf("%w: purge.%v", ErrInvalid, err)
-		}
-		for _, t := range c.cfg.Regions[region].CDN {
-			caps := c.purger(t.Provider).Capabilities()
-			for _, s := range selectors {
-				if err := caps.Check(s, false); err != nil {
-					return fmt.Errorf("%w: region %s, provider %s: %v", ErrInvalid, region, t.Provider, err)
+		for i, rule := range rules {
+			for j, text := range rule.Selectors {
+				if err := c.checkSelector(region, text, vars); err != nil {
+					return fmt.Errorf("%w: purge[%d].selectors[%d]: region %s, %v", ErrInvalid, i, j, region, err)
 				}
 			}
 		}
@@ -131,12 +121,22 @@ func (c *Controller) checkRules(m *wire.Manifest) error {
 	return nil
 }
 
-func paths(files []wire.File) []string {
-	p := make([]string, len(files))
-	for i, f := range files {
-		p[i] = f.Path
+// checkSelector reports the first provider of a region that cannot purge a rule's selector.
+// It counts whatever files the rule names: what matches none of this bundle may match one
+// that only the bundle before has.
+func (c *Controller) checkSelector(region wire.Region, text string, vars cdn.Vars) error {
+	selectors, err := cdn.Select([]cdn.Rule{{Files: "**", Selectors: []string{text}}}, []string{"any"}, vars)
+	if err != nil {
+		return err
 	}
-	return p
+	for _, t := range c.cfg.Regions[region].CDN {
+		for _, s := range selectors {
+			if err := c.purger(t.Provider).Capabilities().Check(s, false); err != nil {
+				return fmt.Errorf("provider %s: %v", t.Provider, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Controller) purger(name string) cdn.Purger {

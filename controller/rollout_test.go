@@ -147,7 +147,7 @@ func TestPurgeRefused(t *testing.T) {
 	if i := f.line.first(ordered(edge, fra, 1, "activate")); i >= 0 {
 		t.Error("the next wave began before the barrier")
 	}
-	_, err = d.Command(t.Context(), edge, "resume", "op")
+	_, err = d.Command(t.Context(), edge, "resume", rollout.Of{}, "op")
 	must(t, err)
 	f.ends(d, v1, "done")
 	barrier(t, f.line, ams, 1, f.line.first(ordered(edge, fra, 1, "activate")))
@@ -256,7 +256,7 @@ func TestUndo(t *testing.T) {
 	v1 := f.publish(d, site(edge, "1", "a", "b"))
 	f.roll(d, v1, waves, "done")
 	f.roll(d, f.publish(d, site(edge, "2", "a2", "b")), waves, "done")
-	_, err := d.Command(t.Context(), edge, "undo", "op")
+	_, err := d.Command(t.Context(), edge, "undo", rollout.Of{}, "op")
 	must(t, err)
 	f.ends(d, v1, "done")
 	barrier(t, f.line, ams, 3, f.line.first(ordered(edge, fra, 3, "activate")))

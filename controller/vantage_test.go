@@ -77,7 +77,7 @@ func TestVantagePoints(t *testing.T) {
 			}
 			if test.why != "" {
 				mended.Store(true)
-				_, err := d.Command(t.Context(), edge, "resume", "op")
+				_, err := d.Command(t.Context(), edge, "resume", rollout.Of{}, "op")
 				must(t, err)
 				f.ends(d, v1, rollout.StatusDone)
 			}

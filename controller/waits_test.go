@@ -40,7 +40,7 @@ func TestApproval(t *testing.T) {
 	if in := h.Deadline.Sub(h.Since); in != time.Hour {
 		t.Errorf("the hold has a deadline in %s, want approve_within", in)
 	}
-	_, err := d.Command(t.Context(), edge, "approve", "op")
+	_, err := d.Command(t.Context(), edge, "approve", rollout.Of{}, "op")
 	wantErr(t, "an approval of one's own rollout", err, controller.ErrConflict)
 	f.command(d, "approve", "ann")
 	f.ends(d, v1, "done")
@@ -142,7 +142,7 @@ func TestEmergency(t *testing.T) {
 	f.begin(d, req)
 	f.waits(d, ams, rollout.HoldApproval, "the emergency wants 2 more approvals: the origin is on fire")
 	f.command(d, "approve", "op")
-	_, err := d.Command(t.Context(), edge, "approve", "op")
+	_, err := d.Command(t.Context(), edge, "approve", rollout.Of{}, "op")
 	wantErr(t, "a second approval of the same", err, controller.ErrConflict)
 	if i := f.line.first(ordered(edge, ams, 1, "activate")); i >= 0 {
 		t.Error("the emergency began with one approval")

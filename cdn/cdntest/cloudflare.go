@@ -25,8 +25,8 @@ type CloudflareConfig struct {
 }
 
 // Cloudflare answers POST /zones/{id}/purge_cache and
-// /zones/{id}/environments/{id}/purge_cache, with or without a prefix such as
-// /client/v4.
+// /zones/{id}/environments/{id}/purge_cache, with or without /client/v4 before
+// them, as configtest.Cloudflare does.
 type Cloudflare struct {
 	standIn
 	config CloudflareConfig

@@ -90,6 +90,29 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// An answer that gives no reason leaves its status to speak.
+func TestNoReason(t *testing.T) {
+	for body, want := range map[string]string{
+		"": "cannot purge cloudflare: Too Many Requests (HTTP 429)",
+		`{"success":false,"errors":[{"code":0,"message":""}]}`:     "cannot purge cloudflare: Too Many Requests (HTTP 429)",
+		`{"success":false,"errors":[{"code":971,"message":""}]}`:   "cannot purge cloudflare: 971 (HTTP 429)",
+		`{"success":false,"errors":[{"code":0,"message":"wait"}]}`: "cannot purge cloudflare: wait (HTTP 429)",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = w.Write([]byte(body))
+		}))
+		p, err := New(Config{Token: canary, Plan: Enterprise, Endpoint: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Purge(t.Context(), tags("rules")); err == nil || err.Error() != want+" [rate-limited]" {
+			t.Errorf("%s: %v, want %s", body, err, want)
+		}
+		server.Close()
+	}
+}
+
 // Every kind must arrive with a body of its own; cloudflare-go sends an
 // omitted one as empty without complaint.
 func TestBodies(t *testing.T) {

@@ -167,7 +167,7 @@ func (p *Purger) Purge(ctx context.Context, r cdn.Request) (cdn.Receipt, error) 
 	}
 	err := apihttp.Everywhere(r.Scope, instances, func(base string) *cdn.Error {
 		ctx, answer := apihttp.WithAnswer(ctx)
-		call := apihttp.Call{Provider: p.config.Name, Scope: r.Scope, Secrets: []string{p.config.Token}, Answer: answer}
+		call := apihttp.Call{Provider: p.config.Name, Scope: r.Scope, Instance: base, Secrets: []string{p.config.Token}, Answer: answer}
 		req, err := p.request(ctx, base, r.Selectors)
 		if err != nil {
 			return p.refused(err)

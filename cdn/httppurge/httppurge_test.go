@@ -198,8 +198,8 @@ func TestSilentInstanceIsUnknown(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer silent.Close()
 	p := newPurger(t, Config{Timeout: 50 * time.Millisecond}, newTarget(t).URL, silent.URL)
-	if err := purge(t, p, "url:https://www.example.com/a"); cdn.ClassOf(err) != cdn.Unknown {
-		t.Errorf("error %v, want unknown", err)
+	if err := purge(t, p, "url:https://www.example.com/a"); cdn.ClassOf(err) != cdn.Unknown || !strings.Contains(err.Error(), silent.URL+": no answer in time") {
+		t.Errorf("error %v, want unknown and the instance", err)
 	}
 }
 

@@ -153,7 +153,7 @@ func (p *Purger) everywhere(ctx context.Context, scope, method string, h http.He
 	}
 	return apihttp.Everywhere(scope, instances, func(base string) *cdn.Error {
 		ctx, answer := apihttp.WithAnswer(ctx)
-		call := apihttp.Call{Provider: p.name, Scope: scope, Secrets: []string{p.token}, Answer: answer}
+		call := apihttp.Call{Provider: p.name, Scope: scope, Instance: base, Secrets: []string{p.token}, Answer: answer}
 		return p.call(ctx, call, request{base, method, h})
 	})
 }

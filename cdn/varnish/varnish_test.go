@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -304,6 +305,9 @@ func TestOneInstanceFails(t *testing.T) {
 			var e *cdn.Error
 			if !errors.As(err, &e) || e.Class != test.class || strings.Contains(err.Error(), canary) {
 				t.Errorf("error %v, want class %s", err, test.class)
+			}
+			if !slices.ContainsFunc(test.instances, func(base string) bool { return strings.Contains(err.Error(), base) }) {
+				t.Errorf("error %v names no instance", err)
 			}
 		})
 	}

@@ -69,9 +69,11 @@ fences: {service: dictionary} are dictionaries that the service's VCL looks up (
 plan is free, pro, business or enterprise. variants are the request headers that make cached
 forms of a URL, environments: {zone: environment} narrows purges. The token_file of cloudfront
 is a credentials file of the AWS CLI; aws_region is us-east-1. groups: {group: [URL, ...]} are
-the caches of each group, gap (2s) is before their second purge, at least the longest origin
-fetch. http says how they take a purge: method (PURGE), accept ([200, 204, 404]), key_header
-and key_separator, key_path (/), all_path, and token_header (Authorization, as a bearer token).
+the caches of each group, gap (2s, at most 1h) is before their second purge, at least the longest
+origin fetch. http says how they take a purge: method (PURGE), accept ([200, 204, 404]),
+key_header and key_separator, key_path (/), all_path, and token_header (Authorization, as a
+bearer token). The name of an account is of a-z, 0-9 and hyphens; its fences and environments
+are of scopes that some region's cdn has.
 
 The log goes to standard error. The API listens on loopback.`,
 		Args: cobra.NoArgs,

@@ -179,7 +179,11 @@ func (cfg *controllerConfig) validate() error {
 		return wrong("nats.replicas", "is %d, want 1 or 3", r)
 	}
 	for _, name := range wire.Keys(cfg.Providers) {
-		if err := cfg.Providers[name].check(); err != nil {
+		err := wire.CheckToken(name)
+		if err == nil {
+			err = cfg.Providers[name].check()
+		}
+		if err != nil {
 			return within("providers."+name, err)
 		}
 	}
@@ -199,15 +203,9 @@ func (cfg *controllerConfig) validateRegions() error {
 		if err := wire.CheckToken(string(r)); err != nil {
 			return within(field, err)
 		}
-		for i, t := range cfg.Regions[r].CDN {
-			if _, ok := cfg.Providers[t.Provider]; !ok {
-				return wrong(fmt.Sprintf("%s.cdn[%d].provider", field, i), "%q is not one of providers", t.Provider)
-			}
-			if t.Scope == "" {
-				return wrong(fmt.Sprintf("%s.cdn[%d].scope", field, i), "is blank")
-			}
-			if err := cdn.ValidateScope(t.Scope); err != nil {
-				return within(fmt.Sprintf("%s.cdn[%d].scope", field, i), err)
+		for i := range cfg.Regions[r].CDN {
+			if err := cfg.validateTarget(cfg.Regions[r].CDN, i); err != nil {
+				return within(fmt.Sprintf("%s.cdn[%d]", field, i), err)
 			}
 		}
 		for i, v := range cfg.Regions[r].Probes {
@@ -215,6 +213,19 @@ func (cfg *controllerConfig) validateRegions() error {
 				return !t.Optional && (v.Through == t.Provider || v.Through == t.Provider+"/"+t.Scope)
 			}) {
 				return wrong(fmt.Sprintf("%s.probes[%d].through", field, i), "%q is no provider or provider/scope of the region's cdn that is not optional", v.Through)
+			}
+		}
+	}
+	for _, name := range wire.Keys(cfg.Providers) {
+		p := cfg.Providers[name]
+		for _, of := range []struct {
+			field  string
+			scopes map[string]string
+		}{{"fences", p.Fences}, {"environments", p.Environments}} {
+			for _, scope := range wire.Keys(of.scopes) {
+				if !cfg.purges(name, scope) {
+					return wrong(fmt.Sprintf("providers.%s.%s.%s", name, of.field, scope), "is in no region's cdn")
+				}
 			}
 		}
 	}
@@ -230,6 +241,42 @@ func (cfg *controllerConfig) validateRegions() error {
 		return wrong(e.Field, "%s", e.Reason)
 	}
 	return err
+}
+
+// validateTarget checks one target of a region's cdn. A purge would be refused for most of this,
+// but only after nodes have switched.
+func (cfg *controllerConfig) validateTarget(all []controller.CDNTarget, i int) error {
+	t := all[i]
+	p, ok := cfg.Providers[t.Provider]
+	if !ok {
+		return wrong("provider", "%q is not one of providers", t.Provider)
+	}
+	if t.Scope == "" {
+		return wrong("scope", "is blank")
+	}
+	if err := cdn.ValidateScope(t.Scope); err != nil {
+		return within("scope", err)
+	}
+	if _, ok := p.Groups[t.Scope]; p.Groups != nil && !ok {
+		return wrong("scope", "%q is not one of the groups of %s", t.Scope, t.Provider)
+	}
+	if t.Tier < 0 {
+		return wrong("tier", "is %d, want 0 or more", t.Tier)
+	}
+	if slices.ContainsFunc(all[:i], func(o controller.CDNTarget) bool { return o.Provider == t.Provider && o.Scope == t.Scope }) {
+		return wrong("scope", "%s/%s is there already", t.Provider, t.Scope)
+	}
+	return nil
+}
+
+// purges reports whether a region has this target.
+func (cfg *controllerConfig) purges(provider, scope string) bool {
+	for _, r := range cfg.Regions {
+		if slices.ContainsFunc(r.CDN, func(t controller.CDNTarget) bool { return t.Provider == provider && t.Scope == scope }) {
+			return true
+		}
+	}
+	return false
 }
 
 // listen splits the address of the embedded server.

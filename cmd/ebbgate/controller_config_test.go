@@ -168,10 +168,16 @@ func ended(t *testing.T) context.Context {
 
 // Everything that the file alone can have wrong is said with its line before anything starts.
 func TestConfigLines(t *testing.T) {
+	const shield = "providers: {shield: {kind: varnish, token_file: t, groups: {a: ['http://127.0.0.1:1']}}}\nregions:\n  ams:\n    cdn:\n"
 	for text, want := range map[string]string{
 		"regions:\n  ams:\n    cdn:\n    - {provider: nope, scope: s}":                                                                                                                          `:4: regions.ams.cdn[0].provider: "nope" is not one of providers`,
 		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge}]}":                                                                                         ":4: regions.ams.cdn[0].scope: is blank",
 		"providers:\n  edge: {kind: fastly, token_file: t}\nregions:\n  ams: {cdn: [{provider: edge, scope: zone 2}]}":                                                                          `:4: regions.ams.cdn[0].scope: "zone 2" must be 1 to 64 letters, digits, - or _`,
+		shield + "    - {provider: shield, scope: b}":                                                                                                                                           `:5: regions.ams.cdn[0].scope: "b" is not one of the groups of shield`,
+		shield + "    - {provider: shield, scope: a, tier: -1}":                                                                                                                                 ":5: regions.ams.cdn[0].tier: is -1, want 0 or more",
+		shield + "    - {provider: shield, scope: a}\n    - {provider: shield, scope: a, tier: 1}":                                                                                              ":6: regions.ams.cdn[1].scope: shield/a is there already",
+		"providers:\n  edge:\n    kind: fastly\n    token_file: t\n    fences:\n      S1: D1\n      S2: D2\nregions: {ams: {cdn: [{provider: edge, scope: S1}]}}":                               ":7: providers.edge.fences.S2: is in no region's cdn",
+		"providers:\n  flare:\n    kind: cloudflare\n    token_file: t\n    plan: free\n    environments:\n      Z2: E2\nregions: {ams: {cdn: []}}":                                             ":7: providers.flare.environments.Z2: is in no region's cdn",
 		"regions:\n  ams: {}\n  Bad_Name: {}":                                                                                                                                                   ":3: regions.Bad_Name: ",
 		"regions: {ams: {}}\nfreeze:\n- {days: [fri], from: '15:00', until: '16:00'}\n- {from: nonsense}":                                                                                       `:4: freeze[1].from: is "nonsense"`,
 		"regions: {ams: {}}\ngossip:\n  seeds: {mars: [127.0.0.1:1]}":                                                                                                                           ":3: gossip.seeds.mars: is not one of regions",

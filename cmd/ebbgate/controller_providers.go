@@ -128,5 +128,18 @@ func (p providerConfig) check() error {
 			return wrong(field.name, "means nothing for %s", p.Kind)
 		}
 	}
+	if p.Gap.Std() > maxGap {
+		return wrong("gap", "is %s, want at most %s", p.Gap, maxGap)
+	}
+	switch h := p.HTTP; {
+	case h == nil:
+	case h.KeySeparator != "" && h.KeyHeader == "":
+		return wrong("http.key_separator", "means nothing without key_header")
+	case h.TokenHeader != "" && p.TokenFile == "":
+		return wrong("http.token_header", "means nothing without token_file")
+	}
 	return nil
 }
+
+// maxGap keeps a gap with a wrong unit from holding every rollout.
+const maxGap = time.Hour

@@ -14,6 +14,7 @@ import (
 
 // accounts is an account of every kind with each of its fields.
 const accounts = `
+regions: {ams: {cdn: [{provider: edge, scope: SU1}, {provider: flare, scope: 0123456789abcdef0123456789abcdef}]}}
 providers:
   edge: {kind: fastly, token_file: token, endpoint: "http://127.0.0.1:1", fences: {SU1: D1}}
   flare:
@@ -33,14 +34,18 @@ providers:
     http: {method: BAN, accept: [200], key_header: Surrogate-Key, key_separator: " ", key_path: /keys, all_path: /all, token_header: X-Token}
 `
 
-// loadText loads a controller.yaml of one region ams and text, beside a token and AWS credentials.
+// loadText loads a controller.yaml of text and, if that names none, one region ams, beside a
+// token and AWS credentials.
 func loadText(t *testing.T, text string) (*controllerConfig, error) {
 	t.Helper()
+	if !strings.Contains(text, "regions:") {
+		text = "regions: {ams: {}}\n" + text
+	}
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"token":           "secret\n",
 		"aws":             "[default]\naws_access_key_id = AKIA0000000000000000\naws_secret_access_key = secret\n",
-		"controller.yaml": "regions: {ams: {}}\n" + text,
+		"controller.yaml": text,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -83,6 +88,7 @@ func TestProviderFields(t *testing.T) {
 	for _, p := range cfg.Providers {
 		one[p.Kind] = p
 	}
+	one["http"].HTTP.TokenHeader = "" // which needs a token_file
 	for _, kind := range wire.Keys(providerKinds) {
 		k := providerKinds[kind]
 		for _, name := range fields {
@@ -113,6 +119,10 @@ func TestProviderFields(t *testing.T) {
 		"providers: {edge: {kind: fastly}}":                          "controller.yaml:2: providers.edge.token_file: is missing, fastly needs it",
 		"providers: {edge: {kind: fast}}":                            `controller.yaml:2: providers.edge.kind: "fast" is not one of cloudflare, cloudfront, fastly, http, varnish`,
 		"providers: {edge: {kind: fastly, token_file: t, http: {}}}": "providers.edge.http: means nothing for fastly",
+		"providers:\n  Edge: {kind: fastly, token_file: t}":          `controller.yaml:3: providers.Edge: "Edge" holds 'E'`,
+		"providers:\n  shield:\n    kind: varnish\n    token_file: t\n    groups: {a: ['http://127.0.0.1:1']}\n    gap: 2h":   "controller.yaml:7: providers.shield.gap: is 2h0m0s, want at most 1h0m0s",
+		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      key_separator: ' '":    "controller.yaml:7: providers.own.http.key_separator: means nothing without key_header",
+		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      token_header: X-Token": "controller.yaml:7: providers.own.http.token_header: means nothing without token_file",
 	} {
 		if _, err := loadText(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -46,15 +46,17 @@ targets instead of apps in its file. It may have several; a target has one agent
 
 A release owns the whole target: what the bundle does not name is deleted. With keep: true
 it is left alone; a Worker or a ruleset cannot be shared. What was there before the first
-change is kept in the agent's state directory, and put back if the first release is taken
-back. settle is how long a change takes to reach every place (30s, 20s of a service, 1m of
-a namespace), timeout how long a change is tried and a large target may take to be read
-(3m), url where the bundle's probes go (default: they are not sent), max_items another
-limit than usual, endpoint another address of the provider's API, limits what a
-bundle may have (files, bytes, file, growth). With trial: {percent: 10, for: 1m} a new version of a Worker first gets
-a share of the requests and must pass the probes, for 10m at most, because an abort waits
-for the trial to end. A plan's deadline has to leave time for settle
-and trial.`,
+change is kept in the agent's state directory, and put back if the first release fails while
+it is activated. Once that is confirmed it stays: "rollback", "rollout abort" and "rollout
+undo" go back to older releases, of which there is none.
+
+settle is how long a change takes to reach every place (30s, 20s of a service, 1m of a
+namespace), timeout how long a change is tried and a large target may take to be read (3m),
+url where the bundle's probes go (default: they are not sent), max_items another limit than
+usual, endpoint another address of the provider's API, limits what a bundle may have (files,
+bytes, file, growth). With trial: {percent: 10, for: 1m} a new version of a Worker first gets
+a share of the requests and must pass the probes, for 10m at most, because an abort waits for
+the trial to end. A plan's deadline has to leave time for settle and trial.`,
 	}
 	cmd.PersistentFlags().StringVarP(&path, "config", "c", "provider-agent.yaml", "configuration file")
 	cmd.AddCommand(

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -16,7 +17,8 @@ import (
 
 // steering is a command that acts on the active or last rollout.
 type steering struct {
-	name, short, long string
+	name, short, long, example string
+	places                     bool // it may name the wave and the step that wait
 	// asks makes the command ask first, and says what of a rollout it changes; nil: it
 	// does not ask.
 	asks func(command string, s rollout.Summary) string
@@ -33,11 +35,17 @@ were given up are asked for again.`},
 	{name: "approve", short: "Approve what a rollout waits for approval of",
 		long: `Approve the step, the wave or the emergency that a rollout waits for approval of. It takes
 a token with the role approver, and counts once for each person. Whoever started the
-rollout cannot approve it, but may be one of the two who approve an emergency.`},
+rollout cannot approve it, but may be one of the two who approve an emergency.
+
+Name what was looked at, with --rollout, --wave and --step: when two people approve one after
+the other, a second approval without a name counts for the next step, if that waits by then.
+With one it is refused.`,
+		example: "  ebbgate rollout approve edge-proxy --rollout 20261123-120000-000-abcdef --wave 1 --step 2", places: true},
 	{name: "promote", short: "Let the regions that wait at their gates go on without them, this once", asks: passedOver,
 		long: `Let the regions that wait at their gates go on without them, this once: the next step or
 wave is held to its gates again. It passes over no failure, bake, approval or freeze, and
-takes a token with the role approver.`},
+takes a token with the role approver. --rollout, --wave and --step bind it to what was looked
+at, as with approve.`, places: true},
 	{name: "step-back", short: "Take the last step of the regions that widen back, and wait at the one before", asks: lastSteps,
 		long: `Take the last step of the regions that widen back: the agents that it let switch return
 to the old release, those of the steps before keep the new one, and the rollout waits.
@@ -52,11 +60,13 @@ too. Every region that goes back is purged.`},
 func newRolloutSteerCommand(c *cli, s steering) *cobra.Command {
 	var yes, all bool
 	var w watchFlags
+	var of rollout.Of
 	cmd := &cobra.Command{
-		Use:   s.name + " APP",
-		Short: s.short,
-		Long:  s.long,
-		Args:  takes("APP"),
+		Use:     s.name + " APP",
+		Short:   s.short,
+		Long:    s.long,
+		Example: s.example,
+		Args:    takes("APP"),
 		RunE: c.ofApp(func(ctx context.Context, cl *api.Client, app wire.App) error {
 			if err := w.check(); err != nil {
 				return err
@@ -66,11 +76,11 @@ func newRolloutSteerCommand(c *cli, s steering) *cobra.Command {
 				command += "-all"
 			}
 			if s.asks != nil && !yes {
-				if err := c.askAbout(ctx, cl, app, s, command); err != nil {
+				if err := c.askAbout(ctx, cl, app, s, command, &of); err != nil {
 					return err
 				}
 			}
-			view, err := cl.Command(ctx, app, command)
+			view, err := cl.Command(ctx, app, command, of)
 			if err != nil {
 				return cannot(err, "%s %s", s.name, app)
 			}
@@ -87,21 +97,41 @@ func newRolloutSteerCommand(c *cli, s steering) *cobra.Command {
 	if s.name == "abort" {
 		cmd.Flags().BoolVar(&all, "all", false, "take the regions that it has committed back, too")
 	}
+	cmd.Flags().StringVar(&of.Rollout, "rollout", "", "refuse if the app's rollout is another one by now")
+	if s.places {
+		cmd.Flags().IntVar(&of.Wave, "wave", 0, "refuse if another wave waits by now; from 1")
+		cmd.Flags().IntVar(&of.Step, "step", 0, "refuse if another step waits by now; from 1")
+	}
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return checkOf(cmd, of) }
 	w.add(cmd)
 	return cmd
 }
 
-// askAbout asks before a command, and names what it changes. Without a terminal nobody
-// would see that.
-func (c *cli) askAbout(ctx context.Context, cl *api.Client, app wire.App, s steering, command string) error {
+// checkOf refuses a flag whose value would bind to nothing: a script's variable may be empty.
+func checkOf(cmd *cobra.Command, of rollout.Of) error {
+	for _, f := range []struct {
+		name  string
+		blank bool
+	}{{"rollout", of.Rollout == ""}, {"wave", of.Wave < 1}, {"step", of.Step < 1}} {
+		if f.blank && cmd.Flags().Changed(f.name) {
+			return usagef("--%s %q names none", f.name, cmd.Flag(f.name).Value)
+		}
+	}
+	return nil
+}
+
+// askAbout asks before a command, and names what it changes, to which it then binds it.
+// Without a terminal nobody would see that.
+func (c *cli) askAbout(ctx context.Context, cl *api.Client, app wire.App, s steering, command string, of *rollout.Of) error {
 	what := s.name + " the rollout of " + string(app)
 	if term.IsTerminal(int(c.in.Fd())) {
 		view, err := cl.App(ctx, app)
 		if err != nil {
 			return cannot(err, "%s", what)
 		}
-		if view.Summary.Rollout != nil {
+		if r := view.Summary.Rollout; r != nil {
 			what += s.asks(command, view.Summary)
+			of.Rollout = cmp.Or(of.Rollout, r.ID)
 		}
 	}
 	return c.confirm(false, plain(what))

@@ -93,9 +93,14 @@ func (c *Client) Start(ctx context.Context, r controller.StartRequest) (out cont
 	return out, c.call(ctx, http.MethodPost, "/v1/rollouts", r, &out)
 }
 
-// Command steers the rollout of an app; name is one of [controller.Commands].
-func (c *Client) Command(ctx context.Context, app wire.App, name string) (out controller.AppView, err error) {
-	return out, c.call(ctx, http.MethodPost, appPath(app, "/"+url.PathEscape(name)), nil, &out)
+// Command steers the rollout of an app; name is one of [controller.Commands]. A controller
+// from before there was of takes no body, and refuses one.
+func (c *Client) Command(ctx context.Context, app wire.App, name string, of rollout.Of) (out controller.AppView, err error) {
+	var body any
+	if of != (rollout.Of{}) {
+		body = of
+	}
+	return out, c.call(ctx, http.MethodPost, appPath(app, "/"+url.PathEscape(name)), body, &out)
 }
 
 // Apps lists the apps.

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
@@ -19,9 +22,16 @@ import (
 // ErrUnreachable is wrapped by errors that mean the controller gave no answer.
 var ErrUnreachable = errors.New("cannot reach the controller")
 
+// errSilent is one of them: it was there, and said nothing.
+var errSilent = errors.New("it has not answered")
+
 const (
 	maxAnswer = 256 << 20 // a list of 10,000 agents with their reports has some 40 MiB
 	attempts  = 3         // of a GET that got no answer
+
+	// The controller waits 20 s for its bus to take a write, and a stream of events is never
+	// silent for longer than keepAlive.
+	defaultSilence = 30 * time.Second
 )
 
 // ClientConfig configures a [Client].
@@ -29,15 +39,18 @@ type ClientConfig struct {
 	Server string      // required: "http://host:port" or "https://…"
 	Token  string      // sent as a bearer token; empty: none
 	TLS    *tls.Config // default: the system's roots
+	// Silence is how long the controller may neither send nor take a byte; default 30 s.
+	Silence time.Duration
 }
 
 // Client calls the API of a controller. It is safe for concurrent use. A refusal is an
-// [*Error], no answer is an [ErrUnreachable]. Only reads are retried, and only if there
-// was no answer.
+// [*Error], no answer is an [ErrUnreachable]. Only reads are retried, and only if the
+// connection failed: waiting again for a controller that is silent shows nothing new.
 type Client struct {
-	server string
-	token  string
-	http   *http.Client
+	server  string
+	token   string
+	silence time.Duration
+	http    *http.Client
 }
 
 // NewClient returns a client; it does not connect yet.
@@ -49,15 +62,47 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if strings.ContainsAny(c.Token, " \t\r\n") {
 		return nil, errors.New("the token holds white space")
 	}
+	if c.Silence == 0 {
+		c.Silence = defaultSilence
+	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = c.TLS
-	t.ResponseHeaderTimeout = time.Minute
+	t.TLSClientConfig, t.TLSHandshakeTimeout = c.TLS, c.Silence
+	dialer := &net.Dialer{Timeout: c.Silence}
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		return &impatient{Conn: conn, silence: c.Silence}, err
+	}
 	return &Client{
-		server: u.Scheme + "://" + u.Host,
-		token:  c.Token,
+		server:  u.Scheme + "://" + u.Host,
+		token:   c.Token,
+		silence: c.Silence,
 		// A redirect would carry the token somewhere that nobody named.
 		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
+}
+
+// impatient is a connection that fails once its other end has neither sent nor taken a byte
+// for a time. A stopped process accepts connections, takes what their buffers hold, and leaves
+// answers half sent: a limit for the headers of an answer would see only some of that.
+type impatient struct {
+	net.Conn
+	silence time.Duration
+	failed  atomic.Bool
+}
+
+func (c *impatient) Read(p []byte) (int, error)  { return c.within(c.Conn.Read, p) }
+func (c *impatient) Write(p []byte) (int, error) { return c.within(c.Conn.Write, p) }
+
+func (c *impatient) within(do func([]byte) (int, error), p []byte) (int, error) {
+	_ = c.SetDeadline(time.Now().Add(c.silence)) // of one that is closed: do says so
+	n, err := do(p)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.failed.Store(true)
+	case err != nil && c.failed.Load(): // closed for that, under the other of both
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
 }
 
 // Server returns the controller's URL.
@@ -89,7 +134,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 func (c *Client) exchange(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
 	for attempt := 1; ; attempt++ {
 		answer, err := c.once(ctx, method, path, contentType, body)
-		if method != http.MethodGet || attempt == attempts || !errors.Is(err, ErrUnreachable) {
+		if method != http.MethodGet || attempt == attempts || !errors.Is(err, ErrUnreachable) || errors.Is(err, errSilent) {
 			return answer, err
 		}
 		select {
@@ -160,16 +205,15 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.server, ctx.Err())
+	}
+	if t := interface{ Timeout() bool }(nil); errors.As(err, &t) && t.Timeout() {
+		return fmt.Errorf("%w at %s: %w for %s", ErrUnreachable, c.server, errSilent, c.silence)
+	}
 	reason := err
 	for u := errors.Unwrap(reason); u != nil; u = errors.Unwrap(reason) {
 		reason = u
 	}
-	text := reason.Error()
-	if t := interface{ Timeout() bool }(nil); errors.As(err, &t) && t.Timeout() {
-		text = "timed out"
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.server, ctx.Err())
-	}
-	return fmt.Errorf("%w at %s: %s", ErrUnreachable, c.server, text)
+	return fmt.Errorf("%w at %s: %s", ErrUnreachable, c.server, reason)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -75,7 +76,7 @@ func TestClientRoundTrip(t *testing.T) {
 	if listed, err := c.Purges(ctx, "eu-west", ""); err != nil || cmp.Diff(purges, listed) != "" {
 		t.Errorf("Purges = %v, %v", listed, err)
 	}
-	if _, err := c.Command(ctx, apitest.App, "pause"); err != nil {
+	if _, err := c.Command(ctx, apitest.App, "pause", rollout.Of{}); err != nil {
 		t.Error(err)
 	}
 	if h, err := c.History(ctx, apitest.App); err != nil || len(h) != 1 {
@@ -138,8 +139,76 @@ func TestClientRetries(t *testing.T) {
 		t.Errorf("a read: %v after %d attempts", err, asked.Load())
 	}
 	asked.Store(0)
-	if _, err := c.Command(t.Context(), apitest.App, "abort"); !errors.Is(err, api.ErrUnreachable) || asked.Load() != 1 {
+	if _, err := c.Command(t.Context(), apitest.App, "abort", rollout.Of{}); !errors.Is(err, api.ErrUnreachable) || asked.Load() != 1 {
 		t.Errorf("a change: %v after %d attempts", err, asked.Load())
+	}
+}
+
+// silent accepts connections as a process does that is stopped, at once or, if it says something,
+// in the middle of its answer.
+func silent(t *testing.T, says string) (url string, conns *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	conns = new(atomic.Int32)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			conns.Add(1)
+			if says != "" {
+				_, _ = conn.Read(make([]byte, 1<<10))
+				_, _ = conn.Write([]byte(says))
+			}
+		}
+	}()
+	return "http://" + l.Addr().String(), conns
+}
+
+// A controller that is silent ends in an error whatever it was in the middle of, and a stream
+// of events is begun again.
+func TestClientSilence(t *testing.T) {
+	open := func(url string) *api.Client {
+		c, err := api.NewClient(api.ClientConfig{Server: url, Silence: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, says := range []string{"", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n["} {
+		url, conns := silent(t, says)
+		c := open(url)
+		calls := []func() error{
+			func() error { _, err := c.Apps(t.Context()); return err },
+			func() error { return c.Remove(t.Context(), "ams", "a") },
+		}
+		if says == "" {
+			calls = append(calls, func() error { return c.PutBlob(t.Context(), wire.Digest{}, make([]byte, 64<<20)) }) // no buffer takes that
+		}
+		for i, call := range calls {
+			err := call()
+			if want := "cannot reach the controller at " + url + ": it has not answered for 100ms"; !errors.Is(err, api.ErrUnreachable) || err.Error() != want {
+				t.Errorf("call %d after %q: %v, want %s", i, says, err, want)
+			}
+			if n := conns.Load(); n != int32(i+1) {
+				t.Errorf("call %d after %q: %d connections", i, says, n)
+			}
+		}
+	}
+	url, conns := silent(t, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- open(url).Watch(ctx, 0, func(controller.Event) error { return nil }) }()
+	wait(t, "another connection", func() bool { return conns.Load() > 1 })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch: %v", err)
 	}
 }
 
@@ -224,6 +293,6 @@ func FuzzReadEvents(f *testing.F) {
 	f.Add("id: 1\nevent: agent\ndata: {\"id\":1,\"kind\":\"agent\"}\n\n: beat\n\n")
 	f.Add("data: {\n\ndata:}\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		_ = api.ReadEvents(strings.NewReader(text), func(controller.Event) error { return nil }, func() {})
+		_ = api.ReadEvents(strings.NewReader(text), func(controller.Event) error { return nil })
 	})
 }

@@ -29,7 +29,7 @@ func TestCommands(t *testing.T) {
 		if name == "approve" || name == "promote" {
 			role = api.RoleApprover
 		}
-		if _, err := client(t, url, role).Command(t.Context(), apitest.App, name); err != nil {
+		if _, err := client(t, url, role).Command(t.Context(), apitest.App, name, rollout.Of{}); err != nil {
 			t.Errorf("%s as %s: %v", name, role, err)
 		}
 		want = append(want, fmt.Sprintf("%s: %s edge-proxy", role, name))
@@ -62,5 +62,31 @@ func TestRefusals(t *testing.T) {
 	}
 	if c := fake.Changes(); len(c) > 0 {
 		t.Errorf("changed: %v", c)
+	}
+}
+
+// A command may name in its body what was looked at, and is refused once that is not so.
+func TestBoundCommands(t *testing.T) {
+	fake, url := serve(t, api.Config{})
+	fake.Play(apitest.Scene("approval"))
+	const cannot = "cannot approve edge-proxy: the app has moved on: "
+	for _, c := range []struct {
+		command, body string
+		status        int
+		code, message string
+	}{
+		{"approve", `{"step":2}`, 409, "moved", cannot + "what waits is step 1 of wave 1, and not step 2"},
+		{"approve", `{"rollout":"r0"}`, 409, "moved", cannot + "its rollout is 20261123-120000-000-abcdef, which is holding, and not r0"},
+		{"pause", `{"step":1}`, 422, "invalid_document", "pause: step: is for approve and promote only, and so is wave"},
+		{"approve", `{"steps":1}`, 400, "invalid", `request: steps: is not a known field`},
+		{"approve", `{"rollout":"20261123-120000-000-abcdef","wave":1,"step":1}`, 200, "", ""},
+	} {
+		status, e, _ := ask(t, "POST", url+"/v1/apps/edge-proxy/"+c.command, tokenOf(api.RoleAdmin), c.body)
+		if status != c.status || e.Code != c.code || e.Message != c.message {
+			t.Errorf("%s %s: %d %+v, want %d %s: %s", c.command, c.body, status, e, c.status, c.code, c.message)
+		}
+	}
+	if diff := cmp.Diff([]string{"admin: approve edge-proxy of 20261123-120000-000-abcdef"}, fake.Changes()); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 }

@@ -28,7 +28,7 @@ type Controller interface {
 	Plan(ctx context.Context, r controller.StartRequest) (controller.PlanView, error)
 	Start(ctx context.Context, r controller.StartRequest, by string) (controller.AppView, error)
 	// Command is one of [controller.Commands].
-	Command(ctx context.Context, app wire.App, name, by string) (controller.AppView, error)
+	Command(ctx context.Context, app wire.App, name string, of rollout.Of, by string) (controller.AppView, error)
 	Apps(ctx context.Context) ([]controller.AppView, error)
 	App(ctx context.Context, app wire.App) (controller.AppView, error)
 	// History lists the rollouts of an app.

@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "write openapi.json anew")
 type operation struct {
 	summary string
 	in, out any      // zero values of the bodies; nil: none
+	bare    bool     // in may be left out
 	query   []string // names of optional parameters
 	status  int      // of success; 0: 200
 }
@@ -53,9 +54,9 @@ var operations = map[string]operation{
 	"GET /v1/apps":                  {summary: "The state of every app", out: []controller.AppView{}},
 	"GET /v1/apps/{app}":            {summary: "The state of one app", out: controller.AppView{}},
 	"GET /v1/apps/{app}/history":    {summary: "The rollouts of an app", out: []rollout.Rollout{}},
-	"POST /v1/apps/{app}/approve":   {summary: "Approve what a rollout waits for approval of; whoever started it cannot, but for an emergency", out: controller.AppView{}},
-	"POST /v1/apps/{app}/promote":   {summary: "Let the regions that wait at their gates go on without them, this once", out: controller.AppView{}},
-	"POST /v1/apps/{app}/{command}": {summary: "Steer a rollout; abort-all takes committed regions back, too", out: controller.AppView{}},
+	"POST /v1/apps/{app}/approve":   {summary: "Approve what a rollout waits for approval of; whoever started it cannot, but for an emergency", in: rollout.Of{}, bare: true, out: controller.AppView{}},
+	"POST /v1/apps/{app}/promote":   {summary: "Let the regions that wait at their gates go on without them, this once", in: rollout.Of{}, bare: true, out: controller.AppView{}},
+	"POST /v1/apps/{app}/{command}": {summary: "Steer a rollout; abort-all takes committed regions back, too", in: rollout.Of{}, bare: true, out: controller.AppView{}},
 
 	"GET /v1/regions": {summary: "The regions", out: []controller.RegionView{}},
 	"GET /v1/agents":  {summary: "The enrolled agents", query: []string{"region"}, out: []controller.AgentView{}},
@@ -125,7 +126,7 @@ func document() object {
 		case octets:
 			o["requestBody"] = object{"required": true, "content": object{"application/octet-stream": object{}}}
 		default:
-			o["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": g.Of(reflect.TypeOf(op.in))}}}
+			o["requestBody"] = object{"required": !op.bare, "content": object{"application/json": object{"schema": g.Of(reflect.TypeOf(op.in))}}}
 		}
 		if paths[rt.path] == nil {
 			paths[rt.path] = object{}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ebbgate/ebbgate/controller"
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -66,7 +67,13 @@ func steer(name string) func(*Server, http.ResponseWriter, *request) error {
 		if err != nil {
 			return err
 		}
-		view, err := s.Controller.Command(r.Context(), app, name, r.by)
+		var of rollout.Of
+		if r.ContentLength != 0 {
+			if err := decodeBody(r, &of); err != nil {
+				return err
+			}
+		}
+		view, err := s.Controller.Command(r.Context(), app, name, of, r.by)
 		if err != nil {
 			return err
 		}

@@ -41,9 +41,9 @@ var routes = []route{
 	{"GET", "/v1/apps", RoleViewer, 0, (*Server).apps},
 	{"GET", "/v1/apps/{app}", RoleViewer, 0, (*Server).app},
 	{"GET", "/v1/apps/{app}/history", RoleViewer, 0, (*Server).history},
-	{"POST", "/v1/apps/{app}/approve", RoleApprover, 0, steer("approve")},
-	{"POST", "/v1/apps/{app}/promote", RoleApprover, 0, steer("promote")},
-	{"POST", "/v1/apps/{app}/{command}", RoleOperator, 0, (*Server).command},
+	{"POST", "/v1/apps/{app}/approve", RoleApprover, maxBody, steer("approve")},
+	{"POST", "/v1/apps/{app}/promote", RoleApprover, maxBody, steer("promote")},
+	{"POST", "/v1/apps/{app}/{command}", RoleOperator, maxBody, (*Server).command},
 
 	{"GET", "/v1/regions", RoleViewer, 0, (*Server).regions},
 	{"GET", "/v1/agents", RoleViewer, 0, (*Server).agents},

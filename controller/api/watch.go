@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	maxEvent   = 4 << 20          // bytes of one line of the stream
-	quietAfter = 4 * keepAlive    // a stream that is silent for longer is dead
-	retryMost  = 10 * time.Second // between attempts to resume
+	maxEvent  = 4 << 20          // bytes of one line of the stream
+	retryMost = 10 * time.Second // between attempts to resume
 )
 
 // Watch calls f with each event after the one with id after, from one goroutine, and
@@ -58,8 +57,6 @@ func (c *Client) Watch(ctx context.Context, after uint64, f func(controller.Even
 
 // stream reads one connection. It returns a nil error when the connection ended.
 func (c *Client) stream(ctx context.Context, after *uint64, f func(controller.Event) error) (connected bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	req, err := c.request(ctx, http.MethodGet, "/v1/events", nil)
 	if err != nil {
 		return false, err
@@ -73,23 +70,19 @@ func (c *Client) stream(ctx context.Context, after *uint64, f func(controller.Ev
 		return false, err
 	}
 	defer resp.Body.Close()
-	quiet := time.AfterFunc(quietAfter, cancel)
-	defer quiet.Stop()
-	err = readEvents(resp.Body, func(e controller.Event) error {
+	return true, readEvents(resp.Body, func(e controller.Event) error {
 		*after = max(*after, e.ID)
 		return f(e)
-	}, func() { quiet.Reset(quietAfter) })
-	return true, err
+	})
 }
 
-// readEvents reads a stream of server-sent events, calling alive for each line. Only the
-// data matters: it holds the id as well. An end of the stream is no error.
-func readEvents(r io.Reader, f func(controller.Event) error, alive func()) error {
+// readEvents reads a stream of server-sent events. Only the data matters: it holds the id as
+// well. An end of the stream is no error.
+func readEvents(r io.Reader, f func(controller.Event) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEvent)
 	var data []byte
 	for lines.Scan() {
-		alive()
 		line := lines.Bytes()
 		if len(line) > 0 {
 			if d, ok := bytes.CutPrefix(line, []byte("data:")); ok {

@@ -14,9 +14,9 @@ func everyEvent() []Event {
 		Members{epoch0, "eu", []Member{{"eu-1", false}, {"eu-2", true}}},
 		Reported{epoch0, "eu", "eu-1", epoch0, 1, 2, 3, "1.0", []wire.AgentID{"eu-1", "eu-2"}, wire.AppReport{Plane: "nginx/1.22.1", Running: &wire.Running{Epoch: 1, Digest: bundle("1.0").Digest, State: wire.StateConfirmed}}},
 		Start{epoch0, "r1", "kim", "seed", bundle("1.0"), DefaultPlan([]wire.Region{"eu"}), &index, "kim", "r0", "r00", &Emergency{"fire", epoch0}},
-		Approve{epoch0, "lee"}, Promote{epoch0, "lee"}, StepBack{epoch0, "lee"},
+		Approve{epoch0, "lee", Of{"r1", 2, 1}}, Promote{epoch0, "lee", Of{"r1", 2, 1}}, StepBack{epoch0, "lee", Of{Rollout: "r1"}},
 		Measured{epoch0, "eu", 2, "errors", 3, Sample{ptr(0.5), ptr(10)}, Sample{Value: ptr(1)}, true, VerdictPass, "fine", "no"},
-		Pause{epoch0, "kim"}, Resume{epoch0, "kim"}, Abort{epoch0, "kim", true}, Undo{epoch0, "u1", "kim"},
+		Pause{epoch0, "kim", Of{}}, Resume{epoch0, "kim", Of{}}, Abort{epoch0, "kim", true, Of{}}, Undo{epoch0, "u1", "kim", Of{}},
 		PurgeVerified{epoch0, "eu", 2, 1, "it has no CDN", "seen"}, PurgeFailed{epoch0, "eu", 2, 1, "no route"},
 	}
 }

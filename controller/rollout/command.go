@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
@@ -23,6 +24,11 @@ var (
 // Check reports why a command ([Start], [Pause], [Resume], [Approve], [Promote],
 // [StepBack], [Abort], [Undo]) cannot be taken in s; nil for every other event. Step ignores a command that Check refuses, so ask first.
 func Check(s State, e Event) error {
+	if c, ok := e.(interface{ of() Of }); ok {
+		if err := s.checkOf(e, c.of()); err != nil {
+			return err
+		}
+	}
 	ro := s.active()
 	switch e := e.(type) {
 	case Start:
@@ -70,11 +76,83 @@ func Check(s State, e Event) error {
 			return s.refuse("undo", ErrUndo, fmt.Sprintf("rollout %s has undone %s already; start the version that is wanted", s.Rollout.ID, s.Rollout.Undoes))
 		}
 		if len(s.undoable()) == 0 {
-			return s.refuse("undo", ErrUndo, "the last rollout left no region on other content than before")
+			why := "the last rollout left no region on other content than before"
+			if s.Rollout != nil && len(s.Rollout.Before) > 0 {
+				var regions []string
+				for _, r := range wire.Keys(s.Rollout.Before) {
+					regions = append(regions, string(r))
+				}
+				why = strings.Join(regions, ", ") + " ran nothing before: there is no older release to go back to"
+			}
+			return s.refuse("undo", ErrUndo, why)
 		}
 		return checkID("undo", e.ID, e.ID)
 	}
 	return nil
+}
+
+// checkOf holds a command against the rollout that it is of. The step and the wave are for
+// those to judge who know what waits.
+func (s State) checkOf(e Event, of Of) error {
+	verb := strings.ReplaceAll(kindOf(e), "-", " ")
+	switch e.(type) {
+	case Approve, Promote:
+	default:
+		if of.Wave != 0 || of.Step != 0 {
+			return &wire.FieldError{Doc: verb, Field: "step", Reason: "is for approve and promote only, and so is wave"}
+		}
+	}
+	switch ro := s.Rollout; {
+	case of.Rollout == "" || ro != nil && ro.ID == of.Rollout:
+		return nil
+	case ro == nil:
+		return s.refuse(verb, ErrMoved, fmt.Sprintf("it has no rollout, and not %s", of.Rollout))
+	default:
+		return s.refuse(verb, ErrMoved, fmt.Sprintf("its rollout is %s, which is %s, and not %s", ro.ID, ro.Status, of.Rollout))
+	}
+}
+
+// at returns those of the regions that wait where of says.
+func (s State) at(of Of, regions []wire.Region) []wire.Region {
+	return slices.DeleteFunc(slices.Clone(regions), func(r wire.Region) bool {
+		p := s.place(r)
+		return of.Wave != 0 && of.Wave != p.Wave || of.Step != 0 && of.Step != p.Step
+	})
+}
+
+// place returns the step or, after the last one, the wave at which a region of the current wave
+// waits; neither for an emergency that has not begun.
+func (s State) place(r wire.Region) Of {
+	switch rr := s.Regions[r]; rr.Phase {
+	case PhaseActivating:
+		return Of{Wave: s.Rollout.Wave + 1, Step: rr.Step + 1}
+	case PhaseBaking:
+		return Of{Wave: s.Rollout.Wave + 1}
+	}
+	return Of{}
+}
+
+// elsewhere refuses a command because other steps or waves wait than it is of.
+func (s State) elsewhere(verb string, of Of, waiting []wire.Region) error {
+	var places []string
+	for _, r := range waiting {
+		places = append(places, s.place(r).String())
+	}
+	slices.Sort(places)
+	return s.refuse(verb, ErrMoved, fmt.Sprintf("what waits is %s, and not %s", strings.Join(slices.Compact(places), " and "), of))
+}
+
+// String names the step or the wave.
+func (o Of) String() string {
+	switch {
+	case o.Wave == 0 && o.Step == 0:
+		return "the emergency"
+	case o.Step == 0:
+		return fmt.Sprintf("wave %d", o.Wave)
+	case o.Wave == 0:
+		return fmt.Sprintf("step %d", o.Step)
+	}
+	return fmt.Sprintf("step %d of wave %d", o.Step, o.Wave)
 }
 
 func (s State) refuse(verb string, why error, detail string) error {

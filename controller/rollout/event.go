@@ -78,11 +78,22 @@ type Emergency struct {
 	Expires time.Time `json:"expires"` // at most [MaxGlass] from now
 }
 
+// Of binds a command to what its operator has looked at: it is refused where that is not so any
+// more. What is zero binds to nothing.
+type Of struct {
+	Rollout string `json:"rollout,omitempty"` // the app's rollout; of an undo the one that it undoes
+	Wave    int    `json:"wave,omitempty"`    // that waits, from 1; of an approval or a promotion only
+	Step    int    `json:"step,omitempty"`    // that waits, from 1; of an approval or a promotion only
+}
+
+func (o Of) of() Of { return o }
+
 // Pause stops widening and promotion. Failures are still taken back, and regions that are
 // wholly switched still purged.
 type Pause struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
+	Of
 }
 
 // Resume ends a pause or a halt. It acknowledges the failures seen so far, and requests
@@ -90,6 +101,7 @@ type Pause struct {
 type Resume struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
+	Of
 }
 
 // Approve approves what the rollout waits for approval of now, once for each person. Who
@@ -97,6 +109,7 @@ type Resume struct {
 type Approve struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
+	Of
 }
 
 // Promote lets the regions that bake or wait at their gates go on without these gates, this
@@ -104,6 +117,7 @@ type Approve struct {
 type Promote struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
+	Of
 }
 
 // StepBack takes the last step of the regions that widen back: the agents that it let switch
@@ -111,6 +125,7 @@ type Promote struct {
 type StepBack struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
+	Of
 }
 
 // Abort takes the regions under way back and keeps the committed ones, or with All takes
@@ -119,6 +134,7 @@ type Abort struct {
 	Now time.Time `json:"now"`
 	By  string    `json:"by"`
 	All bool      `json:"all,omitempty"`
+	Of
 }
 
 // Undo starts a rollout that takes every region committed by the last one back to what it
@@ -127,6 +143,7 @@ type Undo struct {
 	Now time.Time `json:"now"`
 	ID  string    `json:"id"`
 	By  string    `json:"by"`
+	Of
 }
 
 // PurgeVerified says that a purge round is verified.

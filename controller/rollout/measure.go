@@ -262,8 +262,12 @@ func (s State) checkPromote(e Promote) error {
 	if ro == nil {
 		return s.refuse("promote", ErrNotActive, "")
 	}
-	if len(s.gated()) == 0 {
+	gated := s.gated()
+	if len(gated) == 0 {
 		return s.refuse("promote", ErrStatus, fmt.Sprintf("rollout %s waits at no gate", ro.ID))
+	}
+	if len(s.at(e.Of, gated)) == 0 {
+		return s.elsewhere("promote", e.Of, gated)
 	}
 	if e.By == ro.By {
 		return s.refuse("promote", ErrStatus, fmt.Sprintf("%s started rollout %s; somebody else has to pass over its gates", e.By, ro.ID))
@@ -281,7 +285,7 @@ func (s State) gated() []wire.Region {
 }
 
 func (t *turn) promote(e Promote) {
-	for _, r := range t.s.gated() {
+	for _, r := range t.s.at(e.Of, t.s.gated()) {
 		rr := t.s.Regions[r]
 		rr.Waived = e.By
 		t.set(r, rr)

@@ -74,14 +74,14 @@ func playHistory(t *testing.T, seed uint64) {
 			}
 			f.operator(e)
 		case 3:
-			f.operator(Pause{f.now, "kim"})
+			f.operator(Pause{Now: f.now, By: "kim"})
 		case 4, 5:
-			f.operator(Resume{f.now, "kim"})
+			f.operator(Resume{Now: f.now, By: "kim"})
 		case 6:
-			f.operator(Abort{f.now, "kim", rnd.IntN(3) == 0})
+			f.operator(Abort{Now: f.now, By: "kim", All: rnd.IntN(3) == 0})
 		case 7:
 			starts++
-			f.operator(Undo{f.now, fmt.Sprintf("u%d", starts), "kim"})
+			f.operator(Undo{Now: f.now, ID: fmt.Sprintf("u%d", starts), By: "kim"})
 		case 8, 9:
 			log = append(log, f.clock()+" silent "+string(n.id))
 			n.silent = true
@@ -124,7 +124,7 @@ func playHistory(t *testing.T, seed uint64) {
 				f.sources["errors"] = Measured{Error: "down"}
 			}
 		case 20:
-			f.operator([]Event{Approve{f.now, "lee"}, Approve{f.now, "ann"}, Promote{f.now, "lee"}, StepBack{f.now, "lee"}}[rnd.IntN(4)])
+			f.operator([]Event{Approve{Now: f.now, By: "lee"}, Approve{Now: f.now, By: "ann"}, Promote{Now: f.now, By: "lee"}, StepBack{Now: f.now, By: "lee"}}[rnd.IntN(4)])
 		case 21:
 			if n.app.Running != nil {
 				n.app.Running.Crashes, n.changed = rnd.IntN(3), true
@@ -390,11 +390,11 @@ func (w *witness) settle() {
 	}
 	for range 20 {
 		f.run(30 * time.Second)
-		if Check(f.s, Resume{f.now, "kim"}) == nil {
-			f.feed(Resume{f.now, "kim"})
+		if Check(f.s, Resume{Now: f.now, By: "kim"}) == nil {
+			f.feed(Resume{Now: f.now, By: "kim"})
 		}
 		for _, name := range []string{"lee", "ann"} {
-			if e := (Approve{f.now, name}); Check(f.s, e) == nil {
+			if e := (Approve{Now: f.now, By: name}); Check(f.s, e) == nil {
 				f.feed(e)
 			}
 		}

@@ -61,8 +61,8 @@ func TestRecordStaysSmall(t *testing.T) {
 			if f.run(5e9); f.s.active() == nil {
 				break
 			}
-			if Check(f.s, Resume{f.now, "kim"}) == nil {
-				f.feed(Resume{f.now, "kim"})
+			if Check(f.s, Resume{Now: f.now, By: "kim"}) == nil {
+				f.feed(Resume{Now: f.now, By: "kim"})
 			}
 		}
 		t.Logf("%s: %s, largest record so far %d KiB, %d decisions", v, f.s.Rollout.Status, largest>>10, f.s.Decided)

@@ -88,6 +88,14 @@ func play(f *fleet, script string) string {
 	return strings.Join(out, "\n") + "\n"
 }
 
+// of reads what a command is bound to: [rollout|wave|step VALUE]….
+func of(w []string) (o Of) {
+	for ; len(w) > 1; w = w[2:] {
+		fmt.Sscan(w[1], map[string]any{"rollout": &o.Rollout, "wave": &o.Wave, "step": &o.Step}[w[0]])
+	}
+	return o
+}
+
 func (f *fleet) command(w []string, plan string) error {
 	ids := func() (ids []wire.AgentID) {
 		for _, id := range w[1:] {
@@ -143,12 +151,12 @@ func (f *fleet) command(w []string, plan string) error {
 			}
 		}
 		f.operator(e)
-	case "approve":
-		f.operator(Approve{f.now, w[1]})
+	case "approve": // approve NAME [rollout|wave|step VALUE]…
+		f.operator(Approve{f.now, w[1], of(w[2:])})
 	case "step-back":
-		f.operator(StepBack{f.now, "kim"})
+		f.operator(StepBack{f.now, "kim", of(w[1:])})
 	case "promote":
-		f.operator(Promote{f.now, w[1]})
+		f.operator(Promote{f.now, w[1], of(w[2:])})
 	case "kind": // kind BUILD PLANE AGENT…
 		for _, id := range w[3:] {
 			_, n := f.find(wire.AgentID(id))
@@ -192,13 +200,17 @@ func (f *fleet) command(w []string, plan string) error {
 		}
 		f.sources[w[1]] = m
 	case "pause":
-		f.operator(Pause{f.now, "kim"})
+		f.operator(Pause{f.now, "kim", of(w[1:])})
 	case "resume":
-		f.operator(Resume{f.now, "kim"})
+		f.operator(Resume{f.now, "kim", of(w[1:])})
 	case "abort":
-		f.operator(Abort{f.now, "kim", len(w) > 1 && w[1] == "all"})
+		all := len(w) > 1 && w[1] == "all"
+		if all {
+			w = w[1:]
+		}
+		f.operator(Abort{f.now, "kim", all, of(w[1:])})
 	case "undo": // undo ID
-		f.operator(Undo{f.now, w[1], "kim"})
+		f.operator(Undo{f.now, w[1], "kim", of(w[2:])})
 	case "run": // run DURATION
 		d, err := time.ParseDuration(w[1])
 		if err != nil {

@@ -168,10 +168,13 @@ func (s State) checkApprove(e Approve) error {
 	if ro == nil {
 		return s.refuse("approve", ErrNotActive, "")
 	}
-	waiting := s.approvable()
+	all := s.approvable()
+	waiting := s.at(e.Of, all)
 	switch {
-	case len(waiting) == 0:
+	case len(all) == 0:
 		return s.refuse("approve", ErrStatus, fmt.Sprintf("rollout %s waits for no approval", ro.ID))
+	case len(waiting) == 0:
+		return s.elsewhere("approve", e.Of, all)
 	case e.By == "":
 		return &wire.FieldError{Doc: "approve", Field: "by", Reason: "is missing"}
 	case ro.Glass != nil && !ro.Glass.approved():
@@ -196,7 +199,7 @@ func (t *turn) approve(e Approve) {
 		t.decide(KindApprove, "", by(e.By), "%s approves the emergency, %d of %d: %s", e.By, len(next.Approvals), GlassApprovals, g.Reason)
 		return
 	}
-	for _, r := range t.s.approvable() {
+	for _, r := range t.s.at(e.Of, t.s.approvable()) {
 		rr := t.s.Regions[r]
 		if approvedBy(rr.Approvals, e.By) {
 			continue

@@ -87,6 +87,20 @@ func TestListThatTheLibraryDoesNotRead(t *testing.T) {
 	}
 }
 
+// The stand-in answers with and without the path of Cloudflare's API, as that for purges does.
+func TestStandInPath(t *testing.T) {
+	c := configtest.NewCloudflare(configtest.Token)
+	server := httptest.NewServer(c)
+	defer server.Close()
+	c.SetPairs(configtest.NamespacePath(account, namespace), map[string]configtest.Pair{"a": {Value: "1"}})
+	for _, base := range []string{"", "/", "/client/v4", "/client/v4/"} {
+		n, err := NewNamespace(Account{Token: configtest.Token, Endpoint: server.URL + base}, account, namespace, 0)
+		if s, err := configtest.Target(t, n, err).Read(t.Context(), nil); err != nil || len(s.Items) != 1 {
+			t.Errorf("at %q: %d items, %v", base, len(s.Items), err)
+		}
+	}
+}
+
 // With keep, a release that has changed nothing but the mark is taken back without reading
 // what others hold.
 func TestNothingToPutBack(t *testing.T) {

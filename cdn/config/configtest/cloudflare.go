@@ -12,7 +12,8 @@ import (
 )
 
 // Cloudflare answers the endpoints of KV namespaces, Workers and rulesets as
-// developers.cloudflare.com documents them. What was never set does not exist.
+// developers.cloudflare.com documents them, with or without /client/v4 before them, as
+// cdntest.Cloudflare does. What was never set does not exist.
 type Cloudflare struct {
 	Remote
 
@@ -60,21 +61,19 @@ func (c *Cloudflare) SetPairs(path string, pairs map[string]Pair) {
 	c.namespaces[path] = maps.Clone(pairs)
 }
 
-const cloudflareBase = "/client/v4/"
-
 func (c *Cloudflare) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(req.Body, 128<<20))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	c.serve(w, req, cloudflareRefuse, func(f Fault) reply {
-		path, ok := strings.CutPrefix(req.URL.Path, cloudflareBase)
+		path := strings.TrimPrefix(strings.TrimPrefix(req.URL.Path, "/client/v4"), "/")
 		switch {
-		case ok && strings.Contains(path, "/storage/kv/namespaces/"):
+		case strings.Contains(path, "/storage/kv/namespaces/"):
 			return c.kv(req, path, body, f)
-		case ok && strings.Contains(path, "/workers/scripts/"):
+		case strings.Contains(path, "/workers/scripts/"):
 			return c.worker(req, path, body)
-		case ok && strings.Contains(path, "/rulesets/"):
+		case strings.Contains(path, "/rulesets/"):
 			return c.ruleset(req, path, body)
 		}
 		return cloudflareFail(http.StatusNotFound, 7003, "Could not route to "+req.URL.Path)

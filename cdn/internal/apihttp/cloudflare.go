@@ -30,16 +30,21 @@ func (c Call) Cloudflare(err error, result any) (cursor string, failed *cdn.Erro
 	var e envelope
 	said := Said{}
 	if c.Answer.Status != 0 {
-		if decodeErr := json.Unmarshal(c.Answer.Body, &e); decodeErr != nil {
+		ok := c.Answer.Status/100 == 2
+		decodeErr := json.Unmarshal(c.Answer.Body, &e)
+		switch {
+		case !ok && len(c.Answer.Body) == 0: // the status says it all
+		case decodeErr != nil:
 			said.Message = "the answer is not the JSON it should be"
-		} else if c.Answer.Status/100 == 2 && e.Success {
+		case ok && e.Success:
 			if result == nil || json.Unmarshal(e.Result, result) == nil {
 				return e.ResultInfo.Cursor, nil
 			}
 			said.Message = "the answer has a result of another kind"
-		} else {
+		default:
 			said = e.said(c.Answer.Status)
 		}
+		err = nil // it repeats URL and body of the answer
 	} else if err == nil {
 		err = errors.New("no answer")
 	}
@@ -68,7 +73,13 @@ func (e envelope) said(status int) Said {
 	}
 	var texts []string
 	for _, entry := range e.Errors {
-		texts = append(texts, fmt.Sprintf("%d %s", entry.Code, entry.Message))
+		text := entry.Message
+		if entry.Code != 0 {
+			text = strings.TrimSpace(fmt.Sprintf("%d %s", entry.Code, text))
+		}
+		if text != "" { // else the status speaks
+			texts = append(texts, text)
+		}
 	}
 	s := Said{Message: strings.Join(texts, "; ")}
 	switch CloudflareCode(e.Errors[0].Code) {

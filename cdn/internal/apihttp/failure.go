@@ -1,6 +1,7 @@
 package apihttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const maxRetryAfter = 5 * time.Minute
 type Call struct {
 	Provider string   // Purger.Name
 	Scope    string   // as in cdn.Request
+	Instance string   // base URL, where a scope has several
 	Secrets  []string // removed from whatever is said; empty ones are skipped
 	Answer   *Answer
 }
@@ -47,10 +49,13 @@ func (c Call) Failure(err error, said Said) *cdn.Error {
 	case message != "":
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		message = "no answer in time, it may have been done"
+		if c.Instance != "" { // other errors of a connection name it
+			message = c.Instance + ": " + message
+		}
 	case err != nil:
 		message = err.Error()
 	case e.Status != 0:
-		message = http.StatusText(e.Status)
+		message = cmp.Or(http.StatusText(e.Status), "no reason is given")
 	}
 	e.Message = Redact(message, c.Secrets...)
 	switch e.Class {

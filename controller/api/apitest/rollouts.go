@@ -58,7 +58,7 @@ func (f *Fake) Start(_ context.Context, r controller.StartRequest, by string) (c
 			return v, err
 		}
 		if f.scene != nil {
-			return f.tell(f.startOf(b, r, by), "start", by)
+			return f.tell(f.startOf(b, r, by), "start", rollout.Of{}, by)
 		}
 		if r.CheckIndex != nil && *r.CheckIndex != Index {
 			return v, fmt.Errorf("%w: %s is at index %d, not %d", controller.ErrConflict, r.App, Index, *r.CheckIndex)
@@ -86,7 +86,7 @@ func (f *Fake) startOf(b controller.BundleInfo, r controller.StartRequest, by st
 }
 
 // tell gives the engine a command, and records it if it is taken.
-func (f *Fake) tell(e rollout.Event, name, by string) (controller.AppView, error) {
+func (f *Fake) tell(e rollout.Event, name string, of rollout.Of, by string) (controller.AppView, error) {
 	if err := rollout.Check(*f.scene, e); err != nil {
 		return controller.AppView{}, fmt.Errorf("%w: %w", controller.ErrConflict, err)
 	}
@@ -95,11 +95,15 @@ func (f *Fake) tell(e rollout.Event, name, by string) (controller.AppView, error
 		f.past = append(f.past, rollout.Superseded(*old, *next.Rollout))
 	}
 	f.scene = &next
-	f.record(by, name, name+" "+string(App))
+	text := name + " " + string(App)
+	if of.Rollout != "" {
+		text += " of " + of.Rollout
+	}
+	f.record(by, name, text)
 	return f.picture(), nil
 }
 
-func (f *Fake) Command(_ context.Context, app wire.App, name, by string) (controller.AppView, error) {
+func (f *Fake) Command(_ context.Context, app wire.App, name string, of rollout.Of, by string) (controller.AppView, error) {
 	return locked(f, func() (v controller.AppView, err error) {
 		if app != App || len(f.film) == 0 && f.scene == nil {
 			return v, fmt.Errorf("%w: app %q has never been rolled out", controller.ErrNotFound, app)
@@ -110,16 +114,16 @@ func (f *Fake) Command(_ context.Context, app wire.App, name, by string) (contro
 		}
 		now := f.scene.Now
 		e, known := map[string]rollout.Event{
-			"pause": rollout.Pause{Now: now, By: by}, "resume": rollout.Resume{Now: now, By: by},
-			"approve": rollout.Approve{Now: now, By: by}, "promote": rollout.Promote{Now: now, By: by},
-			"step-back": rollout.StepBack{Now: now, By: by},
-			"abort":     rollout.Abort{Now: now, By: by}, "abort-all": rollout.Abort{Now: now, By: by, All: true},
-			"undo": rollout.Undo{Now: now, ID: "20261123-130000-000-undo", By: by},
+			"pause": rollout.Pause{Now: now, By: by, Of: of}, "resume": rollout.Resume{Now: now, By: by, Of: of},
+			"approve": rollout.Approve{Now: now, By: by, Of: of}, "promote": rollout.Promote{Now: now, By: by, Of: of},
+			"step-back": rollout.StepBack{Now: now, By: by, Of: of},
+			"abort":     rollout.Abort{Now: now, By: by, Of: of}, "abort-all": rollout.Abort{Now: now, By: by, All: true, Of: of},
+			"undo": rollout.Undo{Now: now, ID: "20261123-130000-000-undo", By: by, Of: of},
 		}[name]
 		if !known {
 			return v, fmt.Errorf("%w: %q is not a command, want one of %s", controller.ErrInvalid, name, strings.Join(controller.Commands, ", "))
 		}
-		return f.tell(e, name, by)
+		return f.tell(e, name, of, by)
 	})
 }
 
