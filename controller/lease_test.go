@@ -33,6 +33,7 @@ func TestLease(t *testing.T) {
 	_, err := second.Apps(t.Context())
 	wantErr(t, "a request to the standby", err, controller.ErrStandby)
 
+	first.settles()
 	f.bus.DisconnectController("main")
 	second.leads()
 	f.holds(second, edge, map[wire.Region]controller.Held{ams: {Version: "1", Epoch: 1}})
