@@ -121,8 +121,8 @@ func holdLines(v controller.PlanView, wide bool) (lines []string) {
 	for _, w := range p.Freeze {
 		lines = append(lines, "freeze: "+windowText(w))
 	}
-	return append(lines, fmt.Sprintf("tolerates %s and %s unreachable in a region; on failure: %s; deadline %s, of approvals %s",
-		rollout.Plural(p.MaxFailures, "failed agent"), p.MaxUnreachable, p.OnFailure, p.Deadline, p.ApproveWithin))
+	return append(lines, fmt.Sprintf("tolerates %s and %s unreachable in a region; on failure: %s, of a purge: %s; deadline %s, of approvals %s",
+		rollout.Plural(p.MaxFailures, "failed agent"), p.MaxUnreachable, p.OnFailure, p.OnPurgeFailure, p.Deadline, p.ApproveWithin))
 }
 
 // heldTo says what stands after a step or wave. Without names, every gate of the plan does.
