@@ -83,15 +83,21 @@ type step struct {
 	err  error // set before done is closed
 }
 
-// after does something once the steps that have to be behind it ended well, and those that should
-// be have ended or had their time.
-func (c *Controller) after(ctx context.Context, have, should []*step, do func() error) *step {
+// before is what a step waits for.
+type before struct {
+	done   []*step // have to end well
+	over   []*step // have to end
+	should []*step // have their time to end
+}
+
+// after does something once that is behind it.
+func (c *Controller) after(ctx context.Context, b before, do func() error) *step {
 	s := &step{done: make(chan struct{})}
 	c.followers.Go(func() {
 		defer close(s.done)
 		late := time.NewTimer(c.cfg.patience)
 		defer late.Stop()
-		for _, other := range should {
+		for _, other := range b.should {
 			select {
 			case <-other.done:
 			case <-late.C:
@@ -99,7 +105,7 @@ func (c *Controller) after(ctx context.Context, have, should []*step, do func() 
 			case <-ctx.Done():
 			}
 		}
-		for _, other := range have {
+		for _, other := range slices.Concat(b.done, b.over) {
 			select {
 			case <-other.done:
 			case <-ctx.Done():
@@ -108,7 +114,7 @@ func (c *Controller) after(ctx context.Context, have, should []*step, do func() 
 		if s.err = ctx.Err(); s.err != nil {
 			return
 		}
-		for _, other := range have {
+		for _, other := range b.done {
 			if s.err = other.err; s.err != nil {
 				return
 			}
@@ -125,7 +131,8 @@ func (c *Controller) after(ctx context.Context, have, should []*step, do func() 
 // A target raises its fence first, so that nothing older than the epoch is stored from then
 // on, and is purged after the tiers behind it, from which it refills. Its first purge does not
 // wait for ever: while something behind hangs, what it holds is stale for certain. Its second
-// one does, so that what was refilled meanwhile goes, too.
+// one does, so that what was refilled meanwhile goes, too; but not for what has refused. What an
+// optional target is asked is only handed to the outbox, in the same order.
 func (c *Controller) carryThrough(ctx context.Context, e rollout.Purge, courses []course) ([]cdn.ID, error) {
 	if err := c.begin(ctx, courses); err != nil {
 		return nil, err
@@ -136,20 +143,21 @@ func (c *Controller) carryThrough(ctx context.Context, e rollout.Purge, courses 
 	var behind, same tier
 	at := 0
 	for _, co := range courses { // from the origin outwards
-		if co.Optional {
-			continue
-		}
 		if co.Tier != at {
 			behind.first, behind.second = append(behind.first, same.first...), append(behind.second, same.second...)
 			same, at = tier{}, co.Tier
 		}
-		fence := c.after(ctx, nil, nil, func() error { return c.asked(ctx, e, "fenced", co.fence) })
-		first := c.after(ctx, nil, slices.Concat([]*step{fence}, behind.first), func() error { return c.asked(ctx, e, "purged", co.first) })
-		second := c.after(ctx, slices.Concat([]*step{fence, first}, behind.second), nil, func() error {
-			return c.asked(ctx, e, "purged again, for what was on its way meanwhile:", co.second)
-		})
-		same.first, same.second = append(same.first, first), append(same.second, second)
+		ask := func(told string, items []cdn.Item) func() error {
+			return func() error { return c.asked(ctx, e, co.CDNTarget, told, items) }
+		}
+		fence := c.after(ctx, before{}, ask("fenced", co.fence))
+		first := c.after(ctx, before{should: slices.Concat([]*step{fence}, behind.first)}, ask("purged", co.first))
+		second := c.after(ctx, before{done: []*step{fence, first}, over: behind.second}, ask("purged again, for what was on its way meanwhile:", co.second))
 		ends = append(ends, second)
+		if co.Optional {
+			continue
+		}
+		same.first, same.second = append(same.first, first), append(same.second, second)
 		for _, item := range slices.Concat(co.first, co.second) {
 			proved = append(proved, item.ID())
 		}
@@ -171,14 +179,11 @@ func firstError(steps []*step) error {
 	return nil
 }
 
-// begin makes durable what nobody has to wait for: all that optional targets are asked, and the
-// fences.
+// begin makes the fences durable.
 func (c *Controller) begin(ctx context.Context, courses []course) error {
 	var items []cdn.Item
 	for _, co := range courses {
-		if items = append(items, co.fence...); co.Optional {
-			items = append(items, slices.Concat(co.first, co.second)...)
-		}
+		items = append(items, co.fence...)
 	}
 	_, err := c.submit(ctx, items)
 	return err
@@ -204,13 +209,13 @@ func (c *Controller) given(ctx context.Context, courses []course) (accepted []cd
 	return accepted
 }
 
-// asked has the items accepted by their provider, and tells it.
-func (c *Controller) asked(ctx context.Context, e rollout.Purge, told string, items []cdn.Item) error {
+// asked has the items of a target stored and, unless it is optional, accepted, and tells it.
+func (c *Controller) asked(ctx context.Context, e rollout.Purge, t CDNTarget, told string, items []cdn.Item) error {
 	if len(items) == 0 {
 		return nil
 	}
 	ids, err := c.submit(ctx, items)
-	if err != nil {
+	if err != nil || t.Optional {
 		return err
 	}
 	return c.accepted(ctx, e, told, ids)
