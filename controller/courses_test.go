@@ -153,7 +153,7 @@ func TestNobodyWaitsForOptional(t *testing.T) {
 		status      rollout.RolloutStatus
 		told        string
 	}{
-		{"nobody looks", "", "done", "nothing to purge in ams: all its targets are optional, nobody waits for them"},
+		{"nobody looks", "", "done", "no purge to wait for in ams: all its targets are optional"},
 		{"fresh", "edge.ams-1", "done", "purge round 1 of ams is verified: edge.ams-1 at near"},
 		{"stale", "edge.ams-0", "holding", "edge.ams-0, wanted edge.ams-1"},
 	} {
@@ -188,7 +188,7 @@ func TestNoRuleForTheChange(t *testing.T) {
 	c := site(edge, "1", "a", "b")
 	c.purge = nil
 	f.roll(d, f.publish(d, c), plan([]wire.Region{ams}), "done")
-	f.explains(d, "nothing to purge in ams: no purge rule names what changed")
+	f.explains(d, "no purge to wait for in ams: no purge rule names what changed")
 	c = site(edge, "2", "a2", "b")
 	c.purge = nil
 	f.publish(d, c)

@@ -42,7 +42,7 @@ func TestRegionWithoutCDN(t *testing.T) {
 			told = append(told, d.Reason)
 		}
 	}
-	want := "nothing to purge in ams: it has no CDN\nams runs 1: confirmed and committed; nothing to purge: it has no CDN"
+	want := "no purge to wait for in ams: it has no CDN\nams runs 1: confirmed and committed; no purge to wait for: it has no CDN"
 	if got := strings.Join(told, "\n"); got != want {
 		t.Errorf("told:\n%s\nwant:\n%s", got, want)
 	}

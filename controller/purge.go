@@ -302,7 +302,7 @@ func (c *Controller) nothing(r wire.Region) string {
 	case len(targets) == 0:
 		return "it has no CDN"
 	case !slices.ContainsFunc(targets, func(t CDNTarget) bool { return !t.Optional }):
-		return "all its targets are optional, nobody waits for them"
+		return "all its targets are optional"
 	}
 	return "no purge rule names what changed"
 }

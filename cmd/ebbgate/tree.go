@@ -359,7 +359,7 @@ func (t tree) timeline(r rollout.RegionSummary, s rollout.Strategy) []string {
 		purged[1] += "   gap " + span(sent.Sub(r.Times.Confirmed))
 	}
 	if r.Purge != nil && r.Purge.Nothing != "" && !verified.Before(r.Times.Ordered) {
-		purged = []string{"nothing to purge"}
+		purged = []string{"no purge to wait for"}
 	}
 	first, second := strings.Join(switched, " → "), strings.Join(purged, " → ")
 	line := "    " + first + " → " + second

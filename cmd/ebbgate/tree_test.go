@@ -223,11 +223,11 @@ func TestPurgeSent(t *testing.T) {
 	}
 }
 
-// Where there was nothing to purge, no purge is shown as sent and verified; that of an earlier
+// Where there was no purge to wait for, no purge is shown as sent and verified; that of an earlier
 // rollout is none of this one.
 func TestNothingToPurge(t *testing.T) {
 	for nothing, want := range map[time.Duration]string{
-		time.Minute:  "confirmed +1m0s → nothing to purge",
+		time.Minute:  "confirmed +1m0s → no purge to wait for",
 		-time.Minute: "confirmed +1m0s → purge sent – → verified –",
 	} {
 		at := apitest.Start.Add(nothing)

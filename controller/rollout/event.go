@@ -152,7 +152,7 @@ type PurgeVerified struct {
 	Region  wire.Region `json:"region"`
 	Epoch   wire.Epoch  `json:"epoch"`
 	Round   int         `json:"round"`
-	Nothing string      `json:"nothing,omitempty"` // why there was nothing to purge; empty: there was
+	Nothing string      `json:"nothing,omitempty"` // why there was no purge to wait for; empty: there was
 	Seen    string      `json:"seen,omitempty"`    // on what it is believed, for people
 }
 

@@ -336,7 +336,7 @@ func (t *turn) commit(r wire.Region) {
 	t.set(r, rr)
 	inputs := map[string]string{"digest": target.Digest.String(), "before": before.Digest.String(), "purge_round": fmt.Sprint(rr.Purge.Round)}
 	if rr.Purge.Nothing != "" {
-		t.decide(KindCommit, r, inputs, "%s runs %s: confirmed and committed; nothing to purge: %s", r, target.Version, rr.Purge.Nothing)
+		t.decide(KindCommit, r, inputs, "%s runs %s: confirmed and committed; no purge to wait for: %s", r, target.Version, rr.Purge.Nothing)
 		return
 	}
 	t.decide(KindCommit, r, inputs, "%s runs %s: confirmed, purged and committed", r, target.Version)

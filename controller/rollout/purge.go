@@ -88,7 +88,7 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 	inputs := map[string]string{"epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round), "took": t.s.Now.Sub(p.Requested).String()}
 	switch {
 	case e.Nothing != "":
-		t.decide(KindBarrier, e.Region, inputs, "nothing to purge in %s: %s", e.Region, e.Nothing)
+		t.decide(KindBarrier, e.Region, inputs, "no purge to wait for in %s: %s", e.Region, e.Nothing)
 	case e.Seen != "":
 		inputs["seen"] = wire.Clip(e.Seen)
 		t.decide(KindBarrier, e.Region, inputs, "purge round %d of %s is verified: %s", e.Round, e.Region, wire.Clip(e.Seen))

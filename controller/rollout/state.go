@@ -130,7 +130,7 @@ type PurgeRecord struct {
 	Requested time.Time   `json:"requested"`
 	Verified  time.Time   `json:"verified,omitzero"`
 	Failed    string      `json:"failed,omitempty"`  // why it was given up
-	Nothing   string      `json:"nothing,omitempty"` // why there was nothing to purge, of one that is verified
+	Nothing   string      `json:"nothing,omitempty"` // why there was no purge to wait for, of one that is verified
 }
 
 // Hold is why a region waits. It ends by itself when its cause does.
