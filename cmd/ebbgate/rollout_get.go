@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,16 @@ failed, and 5 if --timeout passed before.`,
 			if err := w.check(); err != nil {
 				return err
 			}
-			view, err := cl.App(ctx, app)
+			first := ctx
+			if w.timeout > 0 {
+				var cancel context.CancelFunc
+				first, cancel = context.WithTimeout(ctx, w.timeout)
+				defer cancel()
+			}
+			view, err := cl.App(first, app)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: %w", w.timeout, err)}
+			}
 			if err != nil {
 				return cannot(err, "show %s", app)
 			}

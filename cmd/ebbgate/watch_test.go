@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -181,5 +182,21 @@ func TestWatchDocuments(t *testing.T) {
 		if diff := cmp.Diff(want, texts); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", output, diff)
 		}
+	}
+}
+
+// The time that a watch may take is that of its first look, too.
+func TestWatchTimeoutOfFirstLook(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var told strings.Builder
+	c := &cli{out: &strings.Builder{}, err: &told}
+	root := newRootCommand(c)
+	root.SetArgs([]string{"rollout", "get", "edge-proxy", "-w", "--timeout", "50ms", "--server", "http://" + l.Addr().String()})
+	if code := c.exit(root.ExecuteContext(t.Context())); code != exitTimeout || !strings.Contains(told.String(), "cannot wait any longer than 50ms") {
+		t.Errorf("exit code %d, %s", code, told.String())
 	}
 }
