@@ -64,14 +64,7 @@ var agentBinary = sync.OnceValues(func() (string, error) {
 	if out, err := exec.Command("go", "build", "-o", path, "../ebbgate-agent").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("cannot build the agent: %w: %s", err, out)
 	}
-	// The go command takes a result from its cache unless what the test opened has changed;
-	// of what the test has built it knows nothing.
-	for _, dir := range []string{"../../agent", "../../wire", "../ebbgate-agent"} {
-		if err := filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
-			return "", err
-		}
-	}
-	return path, nil
+	return path, lab.Depends("../../agent", "../../wire", "../ebbgate-agent")
 })
 
 func fleet(ts *testscript.TestScript, neg bool, args []string) {

@@ -42,6 +42,9 @@ func start(t *testing.T, cfg lab.Config) *lab.Lab {
 	if testing.Short() {
 		t.Skip("a whole fleet takes too long for -short")
 	}
+	if err := lab.Depends("../../../agent", "../../../cdn", "../../../controller", "../../../wire", "../../../cmd"); err != nil {
+		t.Fatal(err)
+	}
 	cfg.Dir, cfg.Ebbgate, cfg.Agent = t.TempDir(), filepath.Join(bin, "ebbgate"), filepath.Join(bin, "ebbgate-agent")
 	l, err := lab.Start(t.Context(), cfg)
 	t.Cleanup(func() {

@@ -278,6 +278,9 @@ func (f *fleet) build(t *testing.T, control string, packages ...string) {
 	if out, err := exec.Command("go", append(args, packages...)...).CombinedOutput(); err != nil {
 		t.Fatalf("cannot build %v: %v\n%s", packages, err, out)
 	}
+	if err := lab.Depends("../../../agent", "../../../cdn", "../../../controller", "../../../wire", "../../../cmd"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // lead lets a controller built from control lead the fleet from now on.
