@@ -158,14 +158,9 @@ func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 		}
 		return c.purged(ctx, e, "", err)
 	}
-	courses := c.courses(e, selectors, 0)
-	if len(courses) == 0 {
+	if len(c.courses(e, selectors, 0)) == 0 {
 		return c.purged(ctx, e, "", nil)
 	}
-	if err := c.begin(ctx, courses); err != nil {
-		return c.purged(ctx, e, "", err)
-	}
-	c.cfg.trace("purge stored")
 	c.follow(ctx, e, selectors)
 	return nil
 }

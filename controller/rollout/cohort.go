@@ -52,11 +52,13 @@ func (t *turn) widen(r wire.Region, tl tally) {
 		goal = tl.Live
 	}
 	budget := t.s.Budget(r)
-	if astray := t.s.astray(r); len(astray) > 0 && rr.Phase == PhaseReverting {
-		if room := min(budget-tl.InFlight, len(astray)); room > 0 && !ro.Paused {
-			t.name(r, tl, astray[:room], "%d more of %d agents of %s that run something else go back first: %d in flight, at most %d", room, len(astray), r, tl.InFlight, budget)
+	if rr.Phase == PhaseReverting {
+		if astray := t.s.astray(r); len(astray) > 0 {
+			if room := min(budget-tl.InFlight, len(astray)); room > 0 && !ro.Paused {
+				t.name(r, tl, astray[:room], "%d more of %d agents of %s that run something else go back first: %d in flight, at most %d", room, len(astray), r, tl.InFlight, budget)
+			}
+			return
 		}
-		return
 	}
 	open := last && tl.Silent <= tl.tolerates(ro.Plan) // to whoever comes later
 	if tl.InCohort < goal || open && rr.Next.Cohort.CutOff != wire.AllScores {

@@ -134,9 +134,6 @@ func (c *Controller) after(ctx context.Context, b before, do func() error) *step
 // one does, so that what was refilled meanwhile goes, too; but not for what has refused. What an
 // optional target is asked is only handed to the outbox, in the same order.
 func (c *Controller) carryThrough(ctx context.Context, e rollout.Purge, courses []course) ([]cdn.ID, error) {
-	if err := c.begin(ctx, courses); err != nil {
-		return nil, err
-	}
 	var proved []cdn.ID
 	var ends []*step
 	type tier struct{ first, second []*step }
@@ -179,16 +176,6 @@ func firstError(steps []*step) error {
 	return nil
 }
 
-// begin makes the fences durable.
-func (c *Controller) begin(ctx context.Context, courses []course) error {
-	var items []cdn.Item
-	for _, co := range courses {
-		items = append(items, co.fence...)
-	}
-	_, err := c.submit(ctx, items)
-	return err
-}
-
 // given waits a while for what optional targets were asked, and returns what they accepted.
 func (c *Controller) given(ctx context.Context, courses []course) (accepted []cdn.ID) {
 	var ids []cdn.ID
@@ -215,8 +202,12 @@ func (c *Controller) asked(ctx context.Context, e rollout.Purge, t CDNTarget, to
 		return nil
 	}
 	ids, err := c.submit(ctx, items)
-	if err != nil || t.Optional {
+	if err != nil {
 		return err
+	}
+	c.cfg.trace("purge stored")
+	if t.Optional {
+		return nil
 	}
 	return c.accepted(ctx, e, told, ids)
 }
