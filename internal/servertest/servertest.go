@@ -4,11 +4,11 @@ package servertest
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/ebbgate/ebbgate/internal/ports"
 )
 
 // Find returns the path of a server's program, also where the PATH of an ordinary user does
@@ -28,17 +28,13 @@ func Find(t testing.TB, name string) string {
 	return path
 }
 
-// FreeAddress returns a loopback address, host:port, that nothing listens on.
+// FreeAddress returns a loopback address, host:port, for a server of this test alone.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		// Below what the kernel gives to clients: nobody takes it before the server does.
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr
-		}
+	taken, release, err := ports.Take(1)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	t.Cleanup(release)
+	return fmt.Sprintf("127.0.0.1:%d", taken[0])
 }

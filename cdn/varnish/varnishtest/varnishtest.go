@@ -33,7 +33,7 @@ func Start(t testing.TB, c Config) string {
 	t.Helper()
 	binary := servertest.Find(t, "varnishd")
 	if c.Address == "" {
-		c.Address = FreeAddress(t)
+		c.Address = servertest.FreeAddress(t)
 	}
 	if c.Memory == "" {
 		c.Memory = "16m"
@@ -104,6 +104,3 @@ func write(t testing.TB, dir string, c Config) string {
 	}
 	return main
 }
-
-// FreeAddress returns a loopback address that nothing listens on.
-func FreeAddress(t testing.TB) string { return servertest.FreeAddress(t) }

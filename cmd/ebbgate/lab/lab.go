@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ebbgate/ebbgate/internal/ports"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -68,6 +69,7 @@ type Lab struct {
 	StandIns    *StandIns
 	Nodes       []Node      // by region and number
 	front       *Controller // takes the commands
+	release     func()      // gives its ports back
 }
 
 // Node is one agent and where its data planes answer.
@@ -83,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (_ *Lab, err error) {
 	if cfg.Lost == 0 {
 		cfg.Lost = 3 * time.Second
 	}
-	l := &Lab{cfg: cfg, agents: make(map[wire.AgentID]*process)}
+	l := &Lab{cfg: cfg, agents: make(map[wire.AgentID]*process), release: func() {}}
 	defer func() {
 		if err != nil {
 			l.Close()
@@ -130,10 +132,11 @@ func (l *Lab) Dir() string { return l.cfg.Dir }
 // initController makes the controllers' directory as an operator does, and then writes
 // the configurations of this lab over the one made to begin with.
 func (l *Lab) initController(ctx context.Context) error {
-	free, err := ports(3 + len(l.cfg.Regions)*l.cfg.Agents*(1+len(l.cfg.Apps)))
+	free, release, err := ports.Take(3 + len(l.cfg.Regions)*l.cfg.Agents*(1+len(l.cfg.Apps)))
 	if err != nil {
 		return err
 	}
+	l.release = release
 	nats := l.cfg.NATS
 	if nats == "" {
 		nats = fmt.Sprintf("listen: 127.0.0.1:%d", free[0])
@@ -308,6 +311,7 @@ func (l *Lab) Close() {
 	if l.StandIns != nil {
 		l.StandIns.close()
 	}
+	l.release()
 }
 
 // Logs copies the logs of all processes to w, for a test that has failed.

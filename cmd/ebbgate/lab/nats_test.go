@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ebbgate/ebbgate/controller/hub"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -49,7 +50,7 @@ func startNATS(t *testing.T) *natsServer {
 	if s.keys, err = hub.OpenKeys(filepath.Join(s.dir, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := servertest.FreeAddress(t)
 	s.url = "nats://" + address
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -228,16 +229,6 @@ func (l *line) set(cut bool) {
 		c.Close()
 	}
 	l.conns = nil
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // eventually repeats check until it returns nil.

@@ -3,8 +3,6 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,30 +104,6 @@ func (p *process) lastLine() string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return lines[len(lines)-1]
-}
-
-// ports hands out free loopback ports, each once: all are held until the last is taken,
-// so that the kernel does not offer one twice.
-func ports(n int) ([]int, error) {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	var free []int
-	for range n + 1000 {
-		if len(free) == n {
-			return free, nil
-		}
-		// Below what the kernel gives to clients: nobody takes it before its server does.
-		port := 20000 + rand.IntN(12000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			held = append(held, l)
-			free = append(free, port)
-		}
-	}
-	return nil, errors.New("no ports are free")
 }
 
 // Binaries finds ebbgate and ebbgate-agent: the running program and its neighbour, or

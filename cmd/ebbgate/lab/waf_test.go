@@ -16,6 +16,7 @@ import (
 	"github.com/ebbgate/ebbgate/cdn/varnish/varnishtest"
 	"github.com/ebbgate/ebbgate/cmd/ebbgate/lab"
 	"github.com/ebbgate/ebbgate/controller/rollout"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -96,7 +97,7 @@ func TestWAF(t *testing.T) {
 	address := make(map[wire.Region]string)
 	var groups []string
 	for _, r := range regions {
-		address[r] = varnishtest.FreeAddress(t)
+		address[r] = servertest.FreeAddress(t)
 		groups = append(groups, fmt.Sprintf("%s: [http://%s]", r, address[r]))
 	}
 	tokenFile := filepath.Join(t.TempDir(), "token")

@@ -16,6 +16,7 @@ import (
 	"github.com/ebbgate/ebbgate/cmd/ebbgate/lab"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
+	"github.com/ebbgate/ebbgate/internal/servertest"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -58,7 +59,7 @@ func startFleet(t *testing.T) *fleet {
 	for _, r := range regions {
 		s := site{r, make(map[tier]string)}
 		for _, at := range tiers {
-			s.caches[at] = varnishtest.FreeAddress(t)
+			s.caches[at] = servertest.FreeAddress(t)
 			f.doors.lead(r, at, s.caches[at])
 			groups = append(groups, fmt.Sprintf("%s-%s: [%q]", at, r, f.doors.url(r, at)))
 		}

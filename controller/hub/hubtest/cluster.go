@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ebbgate/ebbgate/controller/hub"
+	"github.com/ebbgate/ebbgate/internal/ports"
 )
 
 const (
@@ -50,9 +51,13 @@ func StartCluster(t testing.TB) *Cluster {
 	}
 	c.Keys = keys
 	c.cfg = hub.ClusterConfig{Name: "ebbgate"}
-	ports := freePorts(t, 2*servers)
+	free, release, err := ports.Take(2 * servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
 	for i := range servers {
-		n := hub.Node{Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", ClientPort: ports[2*i], RoutePort: ports[2*i+1]}
+		n := hub.Node{Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", ClientPort: free[2*i], RoutePort: free[2*i+1]}
 		c.cfg.Nodes = append(c.cfg.Nodes, n)
 		c.URLs = append(c.URLs, "nats://"+address(n.Host, n.ClientPort))
 	}
@@ -176,18 +181,3 @@ func (c *Cluster) Reload() {
 }
 
 func address(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
-
-// freePorts returns ports that are free now: a server has to come back to its own.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
