@@ -102,3 +102,9 @@ func WithPatience(cfg Config, d time.Duration) Config {
 	cfg.patience = d
 	return cfg
 }
+
+// LeaseBeat is how often a leader looks whether it leads.
+const LeaseBeat = leaseBeat
+
+// Confirmed says when the bus last said that the lease is the controller's.
+func (c *Controller) Confirmed() time.Time { return *c.confirmed.Load() }

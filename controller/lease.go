@@ -17,6 +17,9 @@ import (
 const (
 	leaseBeat    = 2 * time.Second
 	leaseSilence = 10 * time.Second
+	// leaseAgain is how soon a leader that could not look whether it leads looks again: with
+	// the connection back, nobody who asks it for something is refused for long.
+	leaseAgain = 200 * time.Millisecond
 	// leaseDoubt is for how long a leader that the bus does not answer still takes commands.
 	// It is below leaseSilence: who may have been replaced promises nothing any more.
 	leaseDoubt = 3 * leaseBeat
@@ -133,20 +136,21 @@ func (c *Controller) readLease(ctx context.Context) (holder string, f wire.Fence
 // beat tells standbys that the leader lives until ctx ends, and returns [ErrDeposed]
 // when the lease has moved on.
 func (c *Controller) beat(ctx context.Context) error {
-	tick := time.NewTicker(leaseBeat)
-	defer tick.Stop()
 	for {
 		_ = c.cfg.Bus.Heartbeat(c.holder(), c.journal.lease()) // a lost beat is what the silence allows for
+		next := time.After(leaseBeat)
 		switch err := c.hold(ctx); {
 		case errors.Is(err, ErrDeposed):
 			return err
 		case err == nil:
 			c.wake() // a new connection is looked at with nothing to write, too
+		default:
+			next = time.After(leaseAgain)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-next:
 		}
 	}
 }

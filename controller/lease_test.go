@@ -85,6 +85,30 @@ func TestLease(t *testing.T) {
 	f.auditHolds(second)
 }
 
+// A leader that was cut off when it looked whether it leads does not wait for the next beat.
+func TestReturnIsNoticed(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one()})
+	d := f.drive()
+	confirmed := d.Confirmed()
+	confirmedAgain := func() error {
+		if d.Confirmed().Equal(confirmed) {
+			return errors.New("the lease has not been confirmed again")
+		}
+		return nil
+	}
+	eventually(t, confirmedAgain)
+	f.bus.DisconnectController("main")
+	confirmed = d.Confirmed()
+	time.Sleep(time.Until(confirmed.Add(controller.LeaseBeat + controller.LeaseBeat/4))) // past the look that fails
+	f.bus.ReconnectController("main")
+	back := time.Now()
+	eventually(t, confirmedAgain)
+	if took := time.Since(back); took > controller.LeaseBeat/2 {
+		t.Errorf("the lease was confirmed %v after the bus was back", took)
+	}
+}
+
 // bounce stops the controller, lets the disk or the bus change, and starts one over dir.
 func (f *fleet) bounce(d *driver, dir string, between func()) *driver {
 	f.t.Helper()

@@ -212,8 +212,11 @@ func openBus(ctx context.Context, cfg *controllerConfig, log *slog.Logger) (wire
 	return bus, keys, told, func() { bus.Close(); stopServer() }, nil
 }
 
+// busWait is short: controllers are few, and a fleet whose bus was restarted waits for them.
+const busWait = 250 * time.Millisecond
+
 func connectBus(ctx context.Context, cfg *controllerConfig, keys *hub.Keys, servers []string, log *slog.Logger) (wire.ControllerBus, error) {
-	conn := natsbus.ControllerConfig{Servers: servers, Name: "controller", ReconnectWait: time.Second, Logger: log}
+	conn := natsbus.ControllerConfig{Servers: servers, Name: "controller", ReconnectWait: busWait, Logger: log}
 	if cfg.NATS.Creds != "" {
 		conn.CredsFile = cfg.path(cfg.NATS.Creds)
 	} else {

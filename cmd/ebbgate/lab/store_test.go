@@ -45,6 +45,9 @@ func TestStoreLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.start()
+			if err := l.Turn(t.Context(), l.Controllers[0]); err != nil { // it leads, and knows it again
+				t.Fatal(err)
+			}
 			roll(t, l, "1.1.0")
 			before, heads := n.control(), heads(t, l)
 
@@ -54,6 +57,9 @@ func TestStoreLost(t *testing.T) {
 			c.lose(t, n, earlier)
 			n.start()
 			restored(t, n, before)
+			if err := l.Turn(t.Context(), l.Controllers[0]); err != nil {
+				t.Fatal(err)
+			}
 			roll(t, l, "1.2.0")
 			serves(t, load)
 			risen(t, l, heads, 3)
