@@ -11,7 +11,7 @@ import (
 func TestImports(t *testing.T) {
 	const own = "github.com/ebbgate/ebbgate/"
 	for root, allowed := range map[string][]string{
-		"./...": {own + "cdn", own + "internal/servertest"}, // the latter in varnishtest alone
+		"./...": {own + "cdn", own + "internal/servertest", own + "internal/ports"}, // the latter two in varnishtest alone
 		".": {
 			own + "cdn", "go.etcd.io/bbolt", "golang.org/x/time/rate", "golang.org/x/sys/unix",
 			"github.com/bmatcuk/doublestar/v4",

@@ -31,8 +31,24 @@ type result struct {
 	calls    []call
 }
 
-// perform plays a scenario until at least so many requests were answered.
+// perform plays a scenario until at least so many requests were answered. The barriers are
+// told by another process, so times are by the wall clock: a run during which somebody sets
+// that is void, and played again.
 func (f *fleet) perform(t *testing.T, s scenario, control string, requests, perSecond int) result {
+	t.Helper()
+	for range 3 {
+		r, set := f.attempt(t, s, control, requests, perSecond)
+		if set.Abs() <= time.Millisecond {
+			return r
+		}
+		t.Logf("%s: the clock was set by %s during the run, which is therefore void", s.name, set)
+	}
+	t.Fatal("the clock is set again and again")
+	return result{}
+}
+
+// attempt plays it once, and returns by how much the clock was set meanwhile.
+func (f *fleet) attempt(t *testing.T, s scenario, control string, requests, perSecond int) (_ result, set time.Duration) {
 	t.Helper()
 	p := &play{fleet: f, scenario: s, control: control, version: f.next(), due: make(map[wire.Region]int64)}
 	defer func() {
@@ -70,15 +86,12 @@ func (f *fleet) perform(t *testing.T, s scenario, control string, requests, perS
 	v := f.state(t)
 	answers := p.load.end()
 	ended = true
-	// The barriers are told by another process, so times are by the wall clock.
-	if set := time.Now().Round(0).Sub(began.Round(0)) - time.Since(began); set.Abs() > time.Millisecond {
-		t.Fatalf("the clock was set by %s during the run, which is therefore void", set)
-	}
+	set = time.Now().Round(0).Sub(began.Round(0)) - time.Since(began)
 	courses := p.courses(t, v)
 	return result{
 		count: tally(answers, courses), scenario: s, control: control,
 		answers: answers, courses: courses, calls: f.doors.passed(),
-	}
+	}, set
 }
 
 // next returns the version of the next release.
