@@ -118,7 +118,11 @@ func (c *Controller) audit(w *write, e AuditEntry) {
 	w.audit = append(w.audit, e)
 }
 
-func (c *Controller) emit(e Event) { c.feed.add(e) }
+// emit has an event told to the readers of events by the pump.
+func (c *Controller) emit(e Event) {
+	c.feed.add(e)
+	c.wake()
+}
 
 // announce tells the readers of events what was decided.
 func (c *Controller) announce(app wire.App, effects []rollout.Effect) {

@@ -95,7 +95,7 @@ func (c *Controller) carryOut(ctx context.Context) error {
 		if more {
 			err = c.perform(ctx, linked, effect)
 		} else {
-			err = c.journal.publish(linked, c.cfg.Bus)
+			err = c.publish(linked)
 		}
 		unlink()
 		if err != nil && more {
@@ -127,6 +127,19 @@ func (c *Controller) meet(ctx context.Context) (linked context.Context, unlink f
 	return linked, func() { forget(); cancel() }, nil
 }
 
+// publish copies the journal to the bus, and then tells the readers of events what happened: they
+// hear nothing of what a leader decides that was replaced without knowing it.
+func (c *Controller) publish(linked context.Context) error {
+	head := c.feed.head() // before: what is decided meanwhile may not have been copied
+	if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
+		return err
+	}
+	if c.Sure() == nil { // with nothing to publish the bus was not asked who leads
+		c.feed.tell(head)
+	}
+	return nil
+}
+
 // perform carries out one effect; linked is for what it writes to the bus.
 func (c *Controller) perform(ctx, linked context.Context, effect rollout.Effect) error {
 	fence := c.journal.lease() // before the journal: a term that begins later has more to publish first
@@ -137,7 +150,7 @@ func (c *Controller) perform(ctx, linked context.Context, effect rollout.Effect)
 		if err != nil {
 			return err
 		}
-		if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
+		if err := c.publish(linked); err != nil {
 			return err
 		}
 		if len(w.Envelope) == 0 {
@@ -153,7 +166,7 @@ func (c *Controller) perform(ctx, linked context.Context, effect rollout.Effect)
 		c.measure(ctx, e)
 		return nil
 	case rollout.Purge:
-		if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
+		if err := c.publish(linked); err != nil {
 			return err
 		}
 		if err := c.Sure(); err != nil { // with nothing to publish the bus was not asked who leads

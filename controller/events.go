@@ -12,12 +12,13 @@ const (
 	readerBuffer = 256
 )
 
-// feed keeps the newest events and hands new ones to readers. A reader that cannot keep
-// up is closed: it resumes by the id of the last event it saw.
+// feed keeps the newest events and hands those that may be told to readers. A reader that
+// cannot keep up is closed: it resumes by the id of the last event it saw.
 type feed struct {
 	mu      sync.Mutex // guards all below
 	next    uint64
-	kept    []Event
+	told    uint64  // readers have been told of all before
+	kept    []Event // by id
 	readers map[chan Event]bool
 	closed  bool
 }
@@ -25,9 +26,11 @@ type feed struct {
 // newFeed numbers events from the current time in microseconds, so that ids go on
 // rising after a restart.
 func newFeed() *feed {
-	return &feed{next: uint64(time.Now().UnixMicro()), readers: make(map[chan Event]bool)}
+	first := uint64(time.Now().UnixMicro())
+	return &feed{next: first, told: first, readers: make(map[chan Event]bool)}
 }
 
+// add keeps an event until it may be told.
 func (f *feed) add(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -38,24 +41,43 @@ func (f *feed) add(e Event) {
 	if f.kept = append(f.kept, e); len(f.kept) > keptEvents {
 		f.kept = append([]Event(nil), f.kept[keptEvents/2:]...)
 	}
-	for ch := range f.readers {
-		select {
-		case ch <- e:
-		default:
-			delete(f.readers, ch)
-			close(ch)
-		}
-	}
 }
 
-// read returns the kept events after one and then every new one, until ctx ends. After
-// zero means from now on.
+// head returns the id of the event to come.
+func (f *feed) head() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.next
+}
+
+// tell tells the readers of all events before one.
+func (f *feed) tell(before uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.kept {
+		if e.ID < f.told || e.ID >= before {
+			continue
+		}
+		for ch := range f.readers {
+			select {
+			case ch <- e:
+			default:
+				delete(f.readers, ch)
+				close(ch)
+			}
+		}
+	}
+	f.told = max(f.told, before)
+}
+
+// read returns the kept events after one that have been told and then every one that is, until
+// ctx ends. After zero means from now on.
 func (f *feed) read(ctx context.Context, after uint64) <-chan Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var backlog []Event
 	for _, e := range f.kept {
-		if after > 0 && e.ID > after {
+		if after > 0 && e.ID > after && e.ID < f.told {
 			backlog = append(backlog, e)
 		}
 	}

@@ -33,6 +33,9 @@ func (c *Controller) Lead(ctx context.Context) error {
 	return err
 }
 
+// Emit is what tells the readers of events that something happened.
+func (c *Controller) Emit(e Event) { c.emit(e) }
+
 // SetLeading makes the controller answer requests, or not.
 func (c *Controller) SetLeading(b bool) { c.leading.Store(b) }
 

@@ -215,7 +215,8 @@ func (c *Controller) Regions(ctx context.Context) ([]RegionView, error) {
 }
 
 // Events returns what happened after an event, and then what happens, until ctx ends or
-// the reader falls too far behind; after zero means from now on.
+// the reader falls too far behind; after zero means from now on. Nothing is told before the bus
+// has the record of it.
 func (c *Controller) Events(ctx context.Context, after uint64) (<-chan Event, error) {
 	return c.feed.read(ctx, after), nil
 }
