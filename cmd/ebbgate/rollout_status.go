@@ -28,7 +28,7 @@ is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
 				return cannot(err, "show %s", app)
 			}
 			r := view.Summary.Rollout
-			if done, err := printValue(c, r); done {
+			if done, err := printValue(c, standingOf(view)); done {
 				if err != nil {
 					return err
 				}
@@ -46,6 +46,20 @@ is 3 if it was rolled back or superseded, 1 if it failed, else 0.`,
 			return nil
 		}),
 	}
+}
+
+// standing is a rollout as status shows it to programs.
+type standing struct {
+	*rollout.RolloutSummary
+	Doubt string `json:"doubt,omitempty"` // as in [controller.AppView]
+}
+
+// standingOf returns nil while the app has no rollout.
+func standingOf(v controller.AppView) *standing {
+	if v.Summary.Rollout == nil {
+		return nil
+	}
+	return &standing{v.Summary.Rollout, v.Doubt}
 }
 
 // bakesText says which regions bake, and until when.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -74,6 +75,13 @@ func TestDoubtIsTold(t *testing.T) {
 	const doubt = "the bus has not answered since 2026-11-23T12:00:03Z"
 	if line, want := statusLine(controller.AppView{Summary: s, Doubt: doubt}), ": "+doubt+": eu-west: 1 agent vanished"; !strings.Contains(line, want) {
 		t.Errorf("%q, want %q in it", line, want)
+	}
+	data, err := json.Marshal(standingOf(controller.AppView{Summary: s, Doubt: doubt}))
+	if err != nil || !strings.HasPrefix(string(data), `{"id":"`) || !strings.HasSuffix(string(data), `,"doubt":"`+doubt+`"}`) {
+		t.Errorf("programs are shown %s, %v", data, err)
+	}
+	if data, err := json.Marshal(standingOf(controller.AppView{Doubt: doubt})); err != nil || string(data) != "null" {
+		t.Errorf("of an app without a rollout programs are shown %s, %v", data, err)
 	}
 	for _, s := range []rollout.Summary{s, {App: "waf"}} {
 		text := tree{width: 80, doubt: doubt}.render(s) + "\n"
