@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,11 +80,24 @@ func (s State) holding() (lines []string) {
 		}
 		lines = append(lines, fmt.Sprintf("now: %s holds (%s) since %s, %s %s: %s", who, h.Kind, h.Since.UTC().Format(time.RFC3339), until, h.Deadline.UTC().Format(time.RFC3339), h.Reason))
 	}
+	if s.Rollout.Paused {
+		lines = append(lines, fmt.Sprintf("now: the rollout is %s; resume lets it go on", s.Rollout.paused()))
+	}
 	tell("the rollout", s.Rollout.halted())
 	for _, r := range wire.Keys(s.Regions) {
 		tell(string(r), s.Regions[r].Hold)
 	}
 	return lines
+}
+
+// paused says who paused the rollout and since when, while its decisions go back that far.
+func (ro *Rollout) paused() string {
+	for _, d := range slices.Backward(ro.Decisions) {
+		if d.Kind == KindPause {
+			return fmt.Sprintf("%s since %s", d.Reason, d.At.UTC().Format(time.RFC3339))
+		}
+	}
+	return "paused"
 }
 
 // String returns the decision as one line.
