@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -56,7 +57,7 @@ func (c *Controller) lead(ctx context.Context, standby func(holder string)) (wir
 			c.met = bus.Linked()
 			fence, err := bus.TakeLease(ctx, c.holder(), seen)
 			if err == nil {
-				c.confirmed.Store(&asked)
+				c.confirm(asked)
 				return fence, nil
 			}
 			if !errors.Is(err, wire.ErrNoLease) && ctx.Err() == nil {
@@ -181,7 +182,7 @@ func (c *Controller) holdOr(ctx context.Context, lost func(holder string, now wi
 	case lost(holder, now):
 		return c.regain(ctx, now)
 	}
-	c.confirmed.Store(&asked)
+	c.confirm(asked)
 	return nil
 }
 
@@ -196,10 +197,24 @@ func (c *Controller) Sure() error {
 }
 
 // doubt says since when the bus has not confirmed that the lease is ours, if commands are refused
-// for it: whatever looks silent then may be well, and the bus dead.
-func (c *Controller) doubt() string {
-	if confirmed := c.confirmed.Load(); confirmed != nil && time.Since(*confirmed) > leaseDoubt {
+// for it: whatever looks silent then may be well, and the bus dead. After that it says since when
+// the bus answers again, while agents look silent that may not have been able to report yet.
+func (c *Controller) doubt(s rollout.State) string {
+	confirmed, back := c.confirmed.Load(), c.back.Load()
+	switch {
+	case confirmed == nil:
+	case time.Since(*confirmed) > leaseDoubt:
 		return fmt.Sprintf("the bus has not answered since %s: no agent can be heard, and another controller may lead", confirmed.UTC().Format(time.RFC3339))
+	case back != nil && time.Since(*back) <= c.cfg.Lost && s.Silent():
+		return fmt.Sprintf("the bus answers again since %s: who looks silent may not have been able to report yet", back.UTC().Format(time.RFC3339))
 	}
 	return ""
+}
+
+// confirm notes that the bus, asked then, has said that the lease is ours.
+func (c *Controller) confirm(asked time.Time) {
+	if c.confirmed.Load() != nil && c.Sure() != nil {
+		c.back.Store(&asked) // first: nobody is to see an end of the doubt between the two
+	}
+	c.confirmed.Store(&asked)
 }

@@ -109,6 +109,44 @@ func TestReturnIsNoticed(t *testing.T) {
 	}
 }
 
+// While the bus does not answer nobody is told to drain whoever is not heard of, nor after that as
+// long as it may be the bus's doing.
+func TestDoubtOutlastsTheOutage(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) { c.Lost = 4 * time.Second }})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
+	f.publish(d, site(edge, "2", "a2", "b"))
+	_, err := d.Start(t.Context(), controller.StartRequest{App: edge, Version: "2", Plan: plan([]wire.Region{ams})}, "op")
+	must(t, err)
+	_, err = d.Command(t.Context(), edge, "pause", rollout.Of{}, "op")
+	must(t, err)
+	told := func(doubt, reason, advice string) {
+		t.Helper()
+		eventually(t, func() error {
+			v, err := d.App(t.Context(), edge)
+			must(t, err)
+			r := v.Summary.Rollout
+			silent := r.Hold != nil && r.Hold.Kind == rollout.HoldSilent
+			if drain := strings.Contains(r.Reason+strings.Join(v.Explain, "\n"), "drain or remove"); drain && v.Doubt != "" || silent && !drain && v.Doubt == "" {
+				t.Fatalf("doubt %q, because %q, advice to drain: %v", v.Doubt, r.Reason, drain)
+			}
+			if !strings.HasPrefix(v.Doubt, doubt) || doubt == "" && v.Doubt != "" || !strings.Contains(r.Reason, reason) || !strings.HasSuffix(r.Reason, advice) {
+				return fmt.Errorf("doubt %q, because %q", v.Doubt, r.Reason)
+			}
+			return nil
+		})
+	}
+	f.agents["a1"].behave(behaviour{silent: true})
+	f.bus.DisconnectController("main")
+	told("the bus has not answered since ", "left behind: a1", "a1")
+	f.bus.ReconnectController("main")
+	told("the bus answers again since ", "left behind: a1", "a1")
+	told("", "left behind: a1", "; drain or remove what is gone for good")
+	f.agents["a1"].behave(behaviour{})
+	told("", "paused by op", "")
+}
+
 // bounce stops the controller, lets the disk or the bus change, and starts one over dir.
 func (f *fleet) bounce(d *driver, dir string, between func()) *driver {
 	f.t.Helper()

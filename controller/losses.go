@@ -34,7 +34,7 @@ func (c *Controller) regain(ctx context.Context, seen wire.Fence) error {
 	if err := c.journal.begin(fence); err != nil {
 		return err
 	}
-	c.confirmed.Store(&asked)
+	c.confirm(asked)
 	for _, r := range wire.Keys(c.cfg.Regions) {
 		c.queue.add(rollout.Publish{Region: r})
 	}

@@ -105,7 +105,9 @@ func newID() string {
 // view shows a state that the loop has returned. It looks through all of the outbox, which
 // the loop has no time for.
 func (c *Controller) view(s rollout.State) AppView {
-	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s), Doubt: c.doubt()}
+	doubt := c.doubt(s)
+	s.Deaf = doubt != ""
+	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s), Doubt: doubt}
 	for _, b := range v.Barriers {
 		target := fmt.Sprintf("%s: %s/%s", b.Region, b.Provider, b.Scope)
 		switch p := s.Regions[b.Region].Purge; {

@@ -92,7 +92,8 @@ type AppView struct {
 	Summary rollout.Summary  `json:"summary"`
 	Rollout *rollout.Rollout `json:"rollout,omitempty"` // the active or last one
 	Explain []string         `json:"explain,omitempty"`
-	// Doubt is why all this may be old; empty: the bus confirms that this controller leads.
+	// Doubt is why all this may be old; empty: the bus confirms that this controller leads, and
+	// has for long enough that whoever is silent could have been heard.
 	Doubt string `json:"doubt,omitempty"`
 	// Barriers is how far each region's newest purge has come at each of its targets.
 	Barriers []BarrierView `json:"barriers,omitempty"`

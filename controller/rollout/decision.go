@@ -83,9 +83,9 @@ func (s State) holding() (lines []string) {
 	if s.Rollout.Paused {
 		lines = append(lines, fmt.Sprintf("now: the rollout is %s; resume lets it go on", s.Rollout.paused()))
 	}
-	tell("the rollout", s.Rollout.halted())
+	tell("the rollout", s.told(s.Rollout.halted()))
 	for _, r := range wire.Keys(s.Regions) {
-		tell(string(r), s.Regions[r].Hold)
+		tell(string(r), s.told(s.Regions[r].Hold))
 	}
 	return lines
 }

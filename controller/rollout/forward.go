@@ -44,40 +44,22 @@ func (t *turn) judge(focus wire.Region) bool {
 	if halts && ro.Halt != "" || focus != "" && len(t.s.tally(focus).failures) == 0 {
 		return false
 	}
-	var all []string
-	var failed []wire.Region                       // of the current wave
-	current, earlier, whole := false, false, false // whole: every agent of some region failed
-	for i, w := range ro.Plan.Waves {
-		for _, r := range w.Regions {
-			if !t.s.Regions[r].Phase.judged(ro.Ending != "") {
-				continue
-			}
-			tl := t.s.tally(r)
-			failures := tl.failures
-			whole = whole || len(failures) > 0 && tl.allFailed()
-			for _, f := range failures {
-				all = append(all, fmt.Sprintf("%s/%s %s", r, f.agent, f.reason))
-				current = current || i == ro.Wave
-				earlier = earlier || i < ro.Wave
-			}
-			if len(failures) > 0 && i == ro.Wave {
-				failed = append(failed, r)
-			}
-		}
-	}
+	f := t.s.failing()
+	failed := f.regions
 	inputs := map[string]string{
-		"failed": fmt.Sprint(len(all)), "max_failures": fmt.Sprint(ro.Plan.MaxFailures), "on_failure": string(ro.Plan.OnFailure),
+		"failed": fmt.Sprint(len(f.all)), "max_failures": fmt.Sprint(ro.Plan.MaxFailures), "on_failure": string(ro.Plan.OnFailure),
 	}
-	why := ""
-	if len(all) > ro.Plan.MaxFailures || whole {
-		why, inputs["first"] = summarise(all), wire.Clip(all[0])
+	why, failing := "", f.beyond(ro.Plan)
+	if failing {
+		why, inputs["first"] = summarise(f.all), wire.Clip(f.all[0])
 	} else if r, rd := t.s.failedGate(); r != "" {
 		g, _ := ro.Plan.gate(rd.Gate)
 		maps.Copy(inputs, gateInputs(g, rd))
-		why, current, failed = fmt.Sprintf("gate %s of %s: %s", rd.Gate, r, rd.Text), true, []wire.Region{r}
+		why, failed = fmt.Sprintf("gate %s of %s: %s", rd.Gate, r, rd.Text), []wire.Region{r}
 	} else {
 		return false
 	}
+	current := len(failed) > 0
 	retreating := slices.ContainsFunc(failed, func(r wire.Region) bool { return t.s.Regions[r].Phase == PhaseRetreating })
 	byStep := ro.Plan.OnFailure == RevertStep && current && !retreating // a failure on the way back waits
 	if ro.Ending == "" && byStep && !slices.ContainsFunc(failed, func(r wire.Region) bool { return !t.s.suffices(r) }) {
@@ -85,7 +67,7 @@ func (t *turn) judge(focus wire.Region) bool {
 		t.retreat(failed, inputs, why)
 		return true
 	}
-	if ro.Ending == "" && (byStep || current && ro.Plan.OnFailure == RevertWave || (current || earlier) && ro.Plan.OnFailure == RevertAll) {
+	if ro.Ending == "" && (byStep || current && ro.Plan.OnFailure == RevertWave || (current || f.earlier) && ro.Plan.OnFailure == RevertAll) {
 		t.decide(KindRevert, "", inputs, "taking %s back (%s): %s", t.s.what(), ro.Plan.OnFailure, why)
 		t.quarantine(why)
 		t.takeBack(StatusReverted, ro.Plan.OnFailure == RevertAll)
@@ -96,8 +78,44 @@ func (t *turn) judge(focus wire.Region) bool {
 			t.quarantine(why)
 		}
 		t.halt(inputs, "%s", why)
+		t.own().Failing = failing
 	}
 	return false
+}
+
+// failing is the failures of a rollout that nobody has acknowledged.
+type failing struct {
+	all     []string      // region/agent and how
+	regions []wire.Region // those of the current wave
+	earlier bool          // one is in a wave before
+	whole   bool          // every agent of some region failed
+}
+
+// beyond reports whether they are more than the plan tolerates.
+func (f failing) beyond(p Plan) bool { return len(f.all) > p.MaxFailures || f.whole }
+
+func (s State) failing() (f failing) {
+	ro := s.Rollout
+	for i, w := range ro.Plan.Waves {
+		for _, r := range w.Regions {
+			if !s.Regions[r].Phase.judged(ro.Ending != "") {
+				continue
+			}
+			tl := s.tally(r)
+			if len(tl.failures) == 0 {
+				continue
+			}
+			f.whole = f.whole || tl.allFailed()
+			f.earlier = f.earlier || i < ro.Wave
+			if i == ro.Wave {
+				f.regions = append(f.regions, r)
+			}
+			for _, a := range tl.failures {
+				f.all = append(f.all, fmt.Sprintf("%s/%s %s", r, a.agent, a.reason))
+			}
+		}
+	}
+	return f
 }
 
 // what names what is rolled out, and whose it is.
@@ -140,11 +158,13 @@ func summarise(failures []string) string {
 // halt makes the rollout wait for an operator.
 func (t *turn) halt(inputs map[string]string, format string, args ...any) {
 	ro := t.own()
-	ro.Halt, ro.Halted, ro.Overdue = wire.Clip(fmt.Sprintf(format, args...)), t.s.Now, false
+	ro.Halt, ro.Halted, ro.Overdue, ro.Failing = wire.Clip(fmt.Sprintf(format, args...)), t.s.Now, false, false
 	t.decide(KindHold, "", inputs, "waiting for an operator: %s", ro.Halt)
 }
 
-func (ro *Rollout) unhalt() { ro.Halt, ro.Halted, ro.Overdue = "", time.Time{}, false }
+func (ro *Rollout) unhalt() {
+	ro.Halt, ro.Halted, ro.Overdue, ro.Failing = "", time.Time{}, false, false
+}
 
 // halted returns the halt as a hold of the whole rollout, or nil.
 func (ro *Rollout) halted() *Hold {
@@ -161,7 +181,7 @@ func (t *turn) remind() {
 		return
 	}
 	t.own().Overdue = true
-	t.decide(KindHold, "", nil, "still waiting for an operator after %s: %s", max(0, t.s.Now.Sub(h.Since)).Round(time.Second), h.Reason)
+	t.decide(KindHold, "", nil, "still waiting for an operator after %s: %s", max(0, t.s.Now.Sub(h.Since)).Round(time.Second), t.s.told(h).Reason)
 }
 
 func (t *turn) markStaged(r wire.Region, tl tally) {

@@ -54,6 +54,28 @@ func (t *turn) hold(r wire.Region, tl tally) {
 	}
 }
 
+// told returns a hold as people are told of it: of one that waits for an operator with whoever
+// has failed by now, and of silence with what to do about it, unless nobody could be heard.
+func (s State) told(h *Hold) *Hold {
+	if h == nil {
+		return nil
+	}
+	c := *h
+	switch {
+	case h.Kind == HoldSilent && !s.Deaf:
+		c.Reason += "; drain or remove what is gone for good"
+	case h.Kind == HoldOperator:
+		f := s.failing()
+		switch {
+		case s.Rollout.Failing && len(f.all) > 0:
+			c.Reason = wire.Clip(summarise(f.all))
+		case !s.Rollout.Failing && f.beyond(s.Rollout.Plan):
+			c.Reason = wire.Clip(h.Reason + "; " + summarise(f.all))
+		}
+	}
+	return &c
+}
+
 // unseen reports whether a hold is of time in which the release was not seen at work in the
 // region: no bake counts it, and begins anew after it.
 func (k HoldKind) unseen() bool {
@@ -83,7 +105,7 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 		return HoldVanished, fmt.Sprintf("%s vanished: %s %s", Plural(n, "agent"), tl.vanished[0].agent, tl.vanished[0].reason), within
 	}
 	if beyond {
-		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s; drain or remove what is gone for good", Plural(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
+		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s", Plural(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
 	}
 	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
 		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline), within

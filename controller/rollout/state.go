@@ -203,6 +203,7 @@ type Rollout struct {
 	Halt    string        `json:"halt,omitempty"`    // why it waits for an operator
 	Halted  time.Time     `json:"halted,omitzero"`   // since when
 	Overdue bool          `json:"overdue,omitempty"` // it has waited for longer than the plan's deadline
+	Failing bool          `json:"failing,omitempty"` // Halt is of agents that failed, and names those that had by then
 	Ending  RolloutStatus `json:"ending,omitempty"`  // what it will end as, once it goes back
 	Started time.Time     `json:"started"`
 	Ended   time.Time     `json:"ended,omitzero"`
@@ -220,6 +221,9 @@ type View struct {
 	Now     time.Time                   // of the newest event
 	Since   time.Time                   // of the first event after the start
 	Members map[wire.Region]*Membership // region → its agents
+	// Deaf says that nobody may have been able to report. It is for [Status] and [Explain] alone:
+	// whoever looks silent then may be well, and nothing is to be done about it.
+	Deaf bool
 }
 
 // Membership is the enrolled agents of a region.

@@ -44,13 +44,16 @@ func Status(s State) Summary {
 // decision that turned it round; and the hold, if it is one.
 func (s State) reason() (string, *Hold) {
 	ro := s.Rollout
+	if h := s.told(ro.halted()); h != nil {
+		return h.Reason, h
+	}
 	if ro.Halt != "" {
-		return ro.Halt, ro.halted()
+		return ro.Halt, nil
 	}
 	if !ro.Status.Ended() {
 		for i, w := range ro.Plan.Waves {
 			for _, r := range w.Regions {
-				if h := s.Regions[r].Hold; h != nil && (i == ro.Wave || ro.Ending != "") {
+				if h := s.told(s.Regions[r].Hold); h != nil && (i == ro.Wave || ro.Ending != "") {
 					return string(r) + ": " + h.Reason, h
 				}
 			}
@@ -72,7 +75,7 @@ func (s State) summarise(r wire.Region) RegionSummary {
 	rr := s.Regions[r]
 	sum := RegionSummary{
 		Region: r, Phase: rr.Phase, Epoch: rr.epoch(), Counts: s.tally(r).Counts,
-		Purge: rr.Purge, Hold: rr.Hold, Times: rr.Times, Readings: rr.Readings, Approvals: rr.Approvals,
+		Purge: rr.Purge, Hold: s.told(rr.Hold), Times: rr.Times, Readings: rr.Readings, Approvals: rr.Approvals,
 	}
 	if skew, ok := s.skew(r); ok {
 		sum.Skew = wire.Duration(skew)

@@ -8,6 +8,11 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
+// Silent reports whether an agent in service is silent.
+func (s State) Silent() bool {
+	return slices.ContainsFunc(wire.Keys(s.View.Members), func(r wire.Region) bool { return s.tally(r).Silent > 0 })
+}
+
 // presence is what we know of an agent's being there.
 type presence int
 
