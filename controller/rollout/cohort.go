@@ -277,7 +277,7 @@ func (t *turn) step(r wire.Region, tl tally, steps []PlanStep) {
 	rr = t.s.Regions[r]
 	rr.Step++
 	rr.Before, rr.Times.StepDone = rr.Next.Cohort, time.Time{}
-	rr.Approvals, rr.Waived = nil, ""
+	rr.unask()
 	t.set(r, rr)
 }
 
@@ -287,7 +287,8 @@ func (t *turn) confirm(r wire.Region, tl tally) {
 	rr := t.s.Regions[r]
 	rr.Times.Confirmed = t.s.Now
 	if rr.Phase == PhaseActivating {
-		rr.Phase, rr.Approvals, rr.Waived = PhasePurging, nil, ""
+		rr.Phase = PhasePurging
+		rr.unask()
 	} else {
 		rr.Phase = PhaseRepurging
 	}

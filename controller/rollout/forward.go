@@ -290,6 +290,7 @@ func (t *turn) activate(r wire.Region, tl tally) {
 		why = fmt.Sprintf("%d live agents have it armed", tl.Armed)
 	}
 	rr.Next, rr.Phase, rr.Step = &next, PhaseActivating, 0
+	rr.unask() // of an emergency
 	rr.Served = withServed(rr.Served, next.Digest, next.Epoch)
 	rr.Times.Activated = t.s.Now
 	t.issue(&rr)

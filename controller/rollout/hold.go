@@ -22,7 +22,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.decide(KindRevert, "", inputs, "taking %s back (%s): %s: %s", t.s.what(), ro.Plan.OnPurgeFailure, r, reason)
 		t.takeBack(StatusReverted, false)
 	case rr.Hold == nil:
-		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(within)}
+		rr.begin(Hold{Kind: kind, Reason: reason, Since: t.s.Now, Deadline: t.s.Now.Add(within)})
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
 	case kind == "":
@@ -37,7 +37,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
 	case kind != rr.Hold.Kind:
-		rr.Hold = &Hold{Kind: kind, Reason: reason, Since: rr.Hold.Since, Deadline: t.s.Now.Add(within)}
+		rr.begin(Hold{Kind: kind, Reason: reason, Since: rr.Hold.Since, Deadline: t.s.Now.Add(within)})
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "still holding %s: %s", r, reason)
 	case !rr.Hold.Overdue && !t.s.Now.Before(rr.Hold.Deadline):
@@ -52,6 +52,18 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		rr.Hold = &h
 		t.set(r, rr)
 	}
+}
+
+// begin begins a hold. People who are asked to approve have until the same deadline, whatever
+// held the region between.
+func (rr *RegionRecord) begin(h Hold) {
+	if h.Kind == HoldApproval {
+		if rr.ApproveBy.IsZero() {
+			rr.ApproveBy = h.Deadline
+		}
+		h.Deadline = rr.ApproveBy
+	}
+	rr.Hold = &h
 }
 
 // told returns a hold as people are told of it: of one that waits for an operator with whoever

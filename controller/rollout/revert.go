@@ -50,8 +50,12 @@ func (rr RegionRecord) base() wire.Target {
 func (rr *RegionRecord) renew(p RegionPhase) {
 	rr.Phase, rr.Step, rr.NamedAt, rr.Ladder, rr.Acked, rr.Hold = p, 0, time.Time{}, nil, nil, nil
 	rr.Before, rr.Retreat = wire.Cohort{}, nil
-	rr.Readings, rr.Approvals, rr.Waived = nil, nil, ""
+	rr.Readings = nil
+	rr.unask()
 }
+
+// unask forgets what people have said at the step or wave that is over.
+func (rr *RegionRecord) unask() { rr.Approvals, rr.ApproveBy, rr.Waived = nil, time.Time{}, "" }
 
 // settle ends the change: nothing is under way in the region. What was acknowledged stays so.
 func (rr *RegionRecord) settle() {

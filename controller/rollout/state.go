@@ -78,6 +78,7 @@ type RegionRecord struct {
 
 	Readings  []Reading  `json:"readings,omitempty"`  // the newest of each gate, by name
 	Approvals []Approval `json:"approvals,omitempty"` // for going on from the current step or wave
+	ApproveBy time.Time  `json:"approve_by,omitzero"` // until when; counts from when they were first asked for
 	Waived    string     `json:"waived,omitempty"`    // who let the region go on without its gates this time
 	// Mixed says that an activation was superseded here: agents may run what neither
 	// Committed nor Next names. Leaving the region alone would leave it so.
