@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +135,9 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 		Listen: "127.0.0.1:7420", State: "state", Keys: ".", Tokens: "tokens",
 		NATS: natsConfig{Hub: "hub", Listen: "127.0.0.1:4222"},
 		dir:  filepath.Dir(abs), file: path, data: data,
+	}
+	if err := checkScalars(data, reflect.TypeFor[controllerConfig]()); err != nil {
+		return nil, cfg.at(err)
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
