@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -38,7 +39,7 @@ type Config struct {
 	Name   string              // default "http"
 	Groups map[string][]string // scope → base URLs of its instances; the path of a base URL comes before that of a purged URL; required
 
-	Method string // default PURGE
+	Method string // default PURGE; see CheckMethod
 	Accept []int  // statuses that mean purged; default 200, 204 and 404
 
 	KeyHeader    string // carries keys, for example Surrogate-Key; empty: purging by key is not possible
@@ -95,8 +96,8 @@ func New(c Config) (*Purger, error) {
 }
 
 func (c Config) validate() error {
-	if !token(c.Method) {
-		return fmt.Errorf("method %.80q is not an HTTP method", c.Method)
+	if err := CheckMethod(c.Method, c.Groups); err != nil {
+		return fmt.Errorf("method %w", err)
 	}
 	for _, status := range c.Accept {
 		if status < 200 || status > 499 || status/100 == 3 {
@@ -123,6 +124,28 @@ func (c Config) validate() error {
 	}
 	if c.Timeout < 0 || c.Gap < 0 {
 		return errors.New("timeout or gap is negative")
+	}
+	return nil
+}
+
+// CheckMethod refuses a method that purges nothing: one that is safe (RFC 9110, 9.2.1) asks a
+// cache for its content, and 200 would be taken for a purge. GET purges where every instance of
+// the groups has a path that is for purges alone. [New] refuses the same.
+func CheckMethod(method string, groups map[string][]string) error {
+	switch strings.ToUpper(method) {
+	case http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodConnect:
+		return fmt.Errorf("%q purges nothing", method)
+	case http.MethodGet:
+		for _, scope := range slices.Sorted(maps.Keys(groups)) {
+			for i, base := range groups[scope] {
+				if u, err := url.Parse(base); err == nil && strings.Trim(u.Path, "/") == "" {
+					return fmt.Errorf("%q only reads: groups.%s[%d] has no path that is for purges alone", method, scope, i)
+				}
+			}
+		}
+	}
+	if !token(method) {
+		return fmt.Errorf("%.80q is not an HTTP method", method)
 	}
 	return nil
 }

@@ -206,12 +206,17 @@ func TestSilentInstanceIsUnknown(t *testing.T) {
 func TestConfig(t *testing.T) {
 	good := map[string][]string{"own": {"http://10.0.0.1:8080/purge"}}
 	for field, c := range map[string]Config{
-		"groups is empty":             {},
-		`groups["own"] has no`:        {Groups: map[string][]string{"own": nil}},
-		`groups["own"]: an`:           {Groups: map[string][]string{"own": {"10.0.0.1"}}},
-		`groups["eu"]: an`:            {Groups: map[string][]string{"eu": {"http://u:" + canary + "@10.0.0.1"}}},
-		`groups["us"]: an`:            {Groups: map[string][]string{"us": {"http://10.0.0.1/?a=1"}}},
-		"method ":                     {Groups: good, Method: "PURGE /x"},
+		"groups is empty":              {},
+		`groups["own"] has no`:         {Groups: map[string][]string{"own": nil}},
+		`groups["own"]: an`:            {Groups: map[string][]string{"own": {"10.0.0.1"}}},
+		`groups["eu"]: an`:             {Groups: map[string][]string{"eu": {"http://u:" + canary + "@10.0.0.1"}}},
+		`groups["us"]: an`:             {Groups: map[string][]string{"us": {"http://10.0.0.1/?a=1"}}},
+		"method ":                      {Groups: good, Method: "PURGE /x"},
+		`method "HEAD" purges nothing`: {Groups: good, Method: "HEAD"},
+		`method "options" purges`:      {Groups: good, Method: "options"},
+		`method "GET" only reads: groups.own[1] has no path`: {
+			Groups: map[string][]string{"own": {"http://10.0.0.1/purge", "http://u:" + canary + "@10.0.0.2/"}}, Method: "GET",
+		},
 		"accept has the status 302":   {Groups: good, Accept: []int{200, 302}},
 		"key_header":                  {Groups: good, KeyHeader: "X Key"},
 		"token_header":                {Groups: good, TokenHeader: "X:"},

@@ -30,9 +30,9 @@ func newControllerCommand(c *cli) *cobra.Command {
 nats.servers names others. "controller init" makes all that it needs. A second controller
 on the same servers stands by: deploy/nats/README.md.
 
-In controller.yaml, origin_fetch (2s) is the longest that an answer may be on its way from
-the origin to a cache: every purge is repeated no sooner than that after the first. lost
-(30s) is how long an agent may be silent before it is unknown. gates.prometheus and
+In controller.yaml, origin_fetch (2s, at most 1h) is the longest that an answer may be on its
+way from the origin to a cache: every purge is repeated no sooner than that after the first.
+lost (30s) is how long an agent may be silent before it is unknown. gates.prometheus and
 gates.webhooks name, each with a url and a token_file, whom the gates of plans may ask.
 freeze lists windows, as in a plan, in which nothing begins in the whole fleet.
 
@@ -50,11 +50,11 @@ and "region ls" tell, and asked for that again with the region's next purge.
     eu-west:
       cdn: [{provider: edge, scope: SU1Z0isxPaozGVKXdv0eY, tier: 1}]
 
-A region's probes are its vantage points: of an app, with a name and a url that is asked after
-a purge, its answer telling whether the purge worked; address (host:port) asks one particular
-cache, host replaces the Host header. through names the one target that it looks through and
-proves, provider or provider/scope; without it, it proves all. Of a target that none proves,
-the provider's word is taken, and the evidence says so. The url should be one that every
+A region's probes are its vantage points: of an app, with a name, each once, and a url that is
+asked after a purge, its answer telling whether the purge worked; address (host:port) asks one
+particular cache, host replaces the Host header. through names the one target that it looks
+through and proves, provider or provider/scope; without it, it proves all. Of a target that
+none proves, the provider's word is taken, and the evidence says so. The url should be one that every
 release purges, such as the page of the identity: an older answer that nothing has purged, as
 its Cache-Tag or Surrogate-Key shows, proves nothing; one without either counts as stale.
 
@@ -69,10 +69,11 @@ fences: {service: dictionary} are dictionaries that the service's VCL looks up (
 plan is free, pro, business or enterprise. variants are the request headers that make cached
 forms of a URL, environments: {zone: environment} narrows purges. The token_file of cloudfront
 is a credentials file of the AWS CLI; aws_region is us-east-1. groups: {group: [URL, ...]} are
-the caches of each group, gap (2s, at most 1h) is before their second purge, at least the longest
-origin fetch. http says how they take a purge: method (PURGE), accept ([200, 204, 404]),
-key_header and key_separator, key_path (/), all_path, and token_header (Authorization, as a
-bearer token). The name of an account is of a-z, 0-9 and hyphens; its fences and environments
+the caches of each group, each once; gap (2s, at most 1h) is before their second purge, at least
+the longest origin fetch. http says how they take a purge: method (PURGE; GET only where every
+URL of the groups has a path that is for purges alone), accept ([200, 204, 404]), key_header and
+key_separator, key_path (/), all_path, and token_header (Authorization, as a bearer token). The
+name of an account is of a-z, 0-9 and hyphens; its fences and environments
 are of scopes that some region's cdn has.
 
 The log goes to standard error. The API listens on loopback.`,

@@ -33,7 +33,7 @@ type controllerConfig struct {
 	NATS   natsConfig    `yaml:"nats"`
 	Lost   wire.Duration `yaml:"lost"` // an agent silent for this long is unknown; default 30s
 	// OriginFetch is the longest that an answer may be on its way from the origin to a
-	// cache: the second purge comes no sooner than that after the first. Default 2s.
+	// cache: the second purge comes no sooner than that after the first. Default 2s, at most 1h.
 	OriginFetch wire.Duration                `yaml:"origin_fetch"`
 	Gossip      gossipConfig                 `yaml:"gossip"`
 	Providers   map[string]providerConfig    `yaml:"providers"` // name → account
@@ -182,6 +182,9 @@ func (cfg *controllerConfig) validate() error {
 	if r := cfg.NATS.Replicas; r != 0 && r != 1 && r != 3 {
 		return wrong("nats.replicas", "is %d, want 1 or 3", r)
 	}
+	if cfg.OriginFetch.Std() > maxGap {
+		return wrong("origin_fetch", "is %s, want at most %s", cfg.OriginFetch, maxGap)
+	}
 	for _, name := range wire.Keys(cfg.Providers) {
 		err := wire.CheckToken(name)
 		if err == nil {
@@ -213,6 +216,9 @@ func (cfg *controllerConfig) validateRegions() error {
 			}
 		}
 		for i, v := range cfg.Regions[r].Probes {
+			if first := slices.IndexFunc(cfg.Regions[r].Probes, func(o vantageConfig) bool { return o.App == v.App && o.Name == v.Name }); v.Name != "" && first < i {
+				return wrong(fmt.Sprintf("%s.probes[%d].name", field, i), "is %q, already that of probes[%d] of %s", v.Name, first, v.App)
+			}
 			if v.Through != "" && !slices.ContainsFunc(cfg.Regions[r].CDN, func(t controller.CDNTarget) bool {
 				return !t.Optional && (v.Through == t.Provider || v.Through == t.Provider+"/"+t.Scope)
 			}) {

@@ -18,7 +18,7 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// The longest origin fetch is read from controller.yaml, and refused below zero.
+// The longest origin fetch is read from controller.yaml, and refused below zero and above an hour.
 func TestOriginFetch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "controller.yaml")
 	load := func(text string) (*controllerConfig, error) {
@@ -30,8 +30,13 @@ func TestOriginFetch(t *testing.T) {
 	if cfg, err := load("origin_fetch: 45s\n"); err != nil || time.Duration(cfg.OriginFetch) != 45*time.Second {
 		t.Errorf("origin_fetch is %v, %v, want 45s", cfg, err)
 	}
-	if _, err := load("origin_fetch: -1s\n"); err == nil || !strings.Contains(err.Error(), "negative") {
-		t.Errorf("origin_fetch below zero: %v", err)
+	for text, want := range map[string]string{
+		"origin_fetch: -1s\n": `:2: origin_fetch: duration "-1s" is negative`,
+		"origin_fetch: 25h\n": ":2: origin_fetch: is 25h0m0s, want at most 1h0m0s",
+	} {
+		if _, err := load(text); err == nil || !strings.Contains(err.Error(), path+want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 
@@ -183,6 +188,7 @@ func TestConfigLines(t *testing.T) {
 		"regions: {ams: {}}\ngossip:\n  seeds: {mars: [127.0.0.1:1]}":                                                                                                                           ":3: gossip.seeds.mars: is not one of regions",
 		"regions: {ams: {}}\nnats:\n  listen: nowhere":                                                                                                                                          `:3: nats.listen: "nowhere" is not host:port`,
 		"regions: {ams: {}}\nnats:\n  listen: 127.0.0.1:nats":                                                                                                                                   `:3: nats.listen: "127.0.0.1:nats" is not host:port`,
+		"regions:\n  ams:\n    probes:\n    - {app: waf, name: here, url: 'http://a/'}\n    - {app: waf, name: there, url: 'http://b/'}\n    - {app: waf, name: here, url: 'http://c/'}":        `:6: regions.ams.probes[2].name: is "here", already that of probes[0] of waf`,
 		"regions:\n  ams:\n    probes:\n    - {app: Bad_Name, url: 'http://127.0.0.1/'}":                                                                                                        ":4: regions.ams.probes[0].app: ",
 		"regions:\n  ams:\n    probes:\n    - {app: waf, name: here, url: 'gopher://127.0.0.1/'}":                                                                                               ":3: regions.ams.probes: ",
 		"regions: {ams: {}}\ngates:\n  prometheus:\n    main: {url: http://127.0.0.1, token_file: none.token}":                                                                                  ":4: gates.prometheus.main: token_file: ",

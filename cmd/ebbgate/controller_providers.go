@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +37,7 @@ type providerConfig struct {
 
 // httpPurgeConfig says how a cache of any kind takes a purge.
 type httpPurgeConfig struct {
-	Method       string `yaml:"method"`        // default PURGE
+	Method       string `yaml:"method"`        // default PURGE; not GET, unless the instances have a path for purges alone
 	Accept       []int  `yaml:"accept"`        // statuses that mean purged; default 200, 204, 404
 	KeyHeader    string `yaml:"key_header"`    // carries surrogate keys; default: no purge by key
 	KeySeparator string `yaml:"key_separator"` // a space or a comma; default: one key a request
@@ -131,15 +134,36 @@ func (p providerConfig) check() error {
 	if p.Gap.Std() > maxGap {
 		return wrong("gap", "is %s, want at most %s", p.Gap, maxGap)
 	}
+	for _, scope := range wire.Keys(p.Groups) {
+		for i, base := range p.Groups[scope] {
+			if first := slices.IndexFunc(p.Groups[scope], func(o string) bool { return instance(o) == instance(base) }); first < i {
+				return wrong(fmt.Sprintf("groups.%s[%d]", scope, i), "is the same as groups.%s[%d]", scope, first)
+			}
+		}
+	}
 	switch h := p.HTTP; {
 	case h == nil:
 	case h.KeySeparator != "" && h.KeyHeader == "":
 		return wrong("http.key_separator", "means nothing without key_header")
 	case h.TokenHeader != "" && p.TokenFile == "":
 		return wrong("http.token_header", "means nothing without token_file")
+	case h.Method != "":
+		if err := httppurge.CheckMethod(h.Method, p.Groups); err != nil {
+			return wrong("http.method", "%w", err)
+		}
 	}
 	return nil
 }
 
-// maxGap keeps a gap with a wrong unit from holding every rollout.
+// instance returns the address of a cache in the one form that others of it have, too.
+func instance(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return base // which is refused when its client is made
+	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port) + strings.TrimRight(u.EscapedPath(), "/")
+}
+
+// maxGap keeps a gap or an origin fetch with a wrong unit from holding every rollout.
 const maxGap = time.Hour

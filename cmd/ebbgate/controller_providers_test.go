@@ -120,13 +120,29 @@ func TestProviderFields(t *testing.T) {
 		"providers: {edge: {kind: fast}}":                            `controller.yaml:2: providers.edge.kind: "fast" is not one of cloudflare, cloudfront, fastly, http, varnish`,
 		"providers: {edge: {kind: fastly, token_file: t, http: {}}}": "providers.edge.http: means nothing for fastly",
 		"providers:\n  Edge: {kind: fastly, token_file: t}":          `controller.yaml:3: providers.Edge: "Edge" holds 'E'`,
-		"providers:\n  shield:\n    kind: varnish\n    token_file: t\n    groups: {a: ['http://127.0.0.1:1']}\n    gap: 2h":   "controller.yaml:7: providers.shield.gap: is 2h0m0s, want at most 1h0m0s",
-		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      key_separator: ' '":    "controller.yaml:7: providers.own.http.key_separator: means nothing without key_header",
-		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      token_header: X-Token": "controller.yaml:7: providers.own.http.token_header: means nothing without token_file",
+		"providers:\n  shield:\n    kind: varnish\n    token_file: t\n    groups: {a: ['http://127.0.0.1:1']}\n    gap: 2h":                                                       "controller.yaml:7: providers.shield.gap: is 2h0m0s, want at most 1h0m0s",
+		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      key_separator: ' '":                                                        "controller.yaml:7: providers.own.http.key_separator: means nothing without key_header",
+		"providers:\n  shield:\n    kind: varnish\n    token_file: t\n    groups:\n      a:\n      - http://127.0.0.1:1\n      - http://127.0.0.1:2\n      - http://127.0.0.1:1/": "controller.yaml:10: providers.shield.groups.a[2]: is the same as groups.a[0]",
+		"providers:\n  own:\n    kind: http\n    groups:\n      a: ['http://u:canary@Cache/purge', 'HTTP://u:canary@cache:80/purge/']":                                            "controller.yaml:6: providers.own.groups.a[1]: is the same as groups.a[0]\n",
+		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      method: GET":                                                               `controller.yaml:7: providers.own.http.method: "GET" only reads: groups.a[0] has no path that is for purges alone`,
+		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1/purge']}\n    http:\n      method: HEAD":                                                        `controller.yaml:7: providers.own.http.method: "HEAD" purges nothing`,
+		"providers:\n  own:\n    kind: http\n    groups: {a: ['http://127.0.0.1:1']}\n    http:\n      token_header: X-Token":                                                     "controller.yaml:7: providers.own.http.token_header: means nothing without token_file",
 	} {
-		if _, err := loadText(t, text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := loadText(t, text); err == nil || !strings.Contains(err.Error()+"\n", want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
+	}
+	// A cache in two groups, two ports of a host, two schemes and two paths are other instances;
+	// GET purges under a path, a name is an app's own.
+	if _, err := loadText(t, `
+regions: {ams: {probes: [{app: waf, name: here, url: 'http://a/'}, {app: edge, name: here, url: 'http://a/'}]}}
+providers:
+  own:
+    kind: http
+    http: {method: GET}
+    groups: {a: ['http://a/purge', 'http://a:81/purge', 'https://a/purge', 'http://a/x', 'http://a/X'], b: ['http://a/purge']}
+`); err != nil {
+		t.Error(err)
 	}
 }
 
