@@ -143,6 +143,34 @@ func TestPlanValidate(t *testing.T) {
 	}
 }
 
+// Windows that come every week may follow one another without a gap, but not all around it.
+func TestEndlessFreeze(t *testing.T) {
+	known := []wire.Region{"a", "b"}
+	week := []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
+	for name, c := range map[string]struct {
+		freeze []Window
+		free   bool
+	}{
+		"every day all day":        {[]Window{{Days: week, From: "00:00", Until: "00:00"}}, false},
+		"from any time on":         {[]Window{{Days: week, From: "16:30", Until: "16:30"}}, false},
+		"one after the other":      {[]Window{{Days: week, From: "06:00", Until: "18:00"}, {Days: week, From: "17:00", Until: "06:00"}}, false},
+		"beside one that ends":     {[]Window{{From: "2026-12-23T18:00:00Z", Until: "2027-01-02T06:00:00Z"}, {Days: week, From: "00:00", Until: "00:00"}}, false},
+		"but for a minute a day":   {[]Window{{Days: week, From: "00:00", Until: "23:59"}}, true},
+		"but for a minute a week":  {[]Window{{Days: week[:6], From: "00:00", Until: "00:00"}, {Days: week[6:], From: "00:01", Until: "00:00"}}, true},
+		"but for Wednesday":        {[]Window{{Days: append(week[:2:2], week[3:]...), From: "00:00", Until: "00:00"}}, true},
+		"long, but with an end":    {[]Window{{From: "0001-01-01T00:00:00Z", Until: "9999-12-31T23:59:59Z"}}, true},
+		"a minute that one covers": {[]Window{{Days: week, From: "00:00", Until: "23:59"}, {From: "0001-01-01T00:00:00Z", Until: "9999-12-31T23:59:59Z"}}, true},
+		"nothing":                  {nil, true},
+	} {
+		p := DefaultPlan(known)
+		p.Freeze = c.freeze
+		const want = "plan: freeze: leaves no moment of the week free: nothing would ever begin"
+		if err := p.Validate(known); (err == nil) != c.free || err != nil && err.Error() != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAmount(t *testing.T) {
 	for _, c := range []struct {
 		amount         Amount

@@ -58,6 +58,9 @@ func (p Plan) Validate(known []wire.Region) error {
 			return badPlan(fmt.Sprintf("freeze[%d].%s", i, field), "%s", reason)
 		}
 	}
+	if p.endless() {
+		return badPlan("freeze", "leaves no moment of the week free: nothing would ever begin")
+	}
 	return p.checkWaves(known)
 }
 

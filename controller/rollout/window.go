@@ -12,7 +12,7 @@ import (
 //
 // With Days it comes every week: From and Until are then times of day, "16:00", and a
 // window whose Until is not after its From lasts into the next day. Without, they are
-// moments like 2026-12-23T18:00:00Z.
+// moments like 2026-12-23T18:00:00Z. Windows that come every week leave some of it free.
 type Window struct {
 	Days   []string `json:"days,omitempty"` // mon, tue, wed, thu, fri, sat, sun
 	From   string   `json:"from"`
@@ -74,6 +74,21 @@ func (w Window) covers(now time.Time) (until time.Time, in bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// endless reports whether the windows that come every week leave no moment of it free. The others
+// end.
+func (p Plan) endless() bool {
+	p.Freeze = slices.DeleteFunc(slices.Clone(p.Freeze), func(w Window) bool { return len(w.Days) == 0 })
+	week := time.Unix(0, 0) // one is like another
+	for now := week; now.Before(week.AddDate(0, 0, 7)); {
+		until, _ := p.Frozen(now)
+		if until.IsZero() {
+			return false
+		}
+		now = until
+	}
+	return true
 }
 
 // Frozen returns until when nothing new begins, and why; zero: it may.
