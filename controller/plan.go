@@ -44,6 +44,9 @@ func (c *Controller) resolve(req StartRequest) (BundleInfo, rollout.Plan, error)
 	if err == nil {
 		err = c.cfg.Gates.check(plan.Gates)
 	}
+	if err == nil && req.Emergency != nil {
+		err = req.Emergency.Check(time.Now())
+	}
 	if err != nil {
 		return info, plan, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -73,17 +76,22 @@ func (c *Controller) Plan(ctx context.Context, req StartRequest) (PlanView, erro
 		}
 		s := c.states[info.App]
 		v := PlanView{App: info.App, Version: info.Version, Digest: info.Digest, Index: s.Revision, Plan: plan}
+		taken := plan // as the regions take it
+		if em := req.Emergency; em != nil {
+			v.Glass, taken = em.Glass(), plan.Hurried()
+		}
 		stand := make(map[wire.Region]rollout.RegionSummary)
 		for _, r := range rollout.Status(s).Regions {
 			stand[r.Region] = r
 		}
-		for i, wave := range plan.Waves {
+		for i, wave := range taken.Waves {
 			for _, r := range wave.Regions {
-				p := c.planRegion(info.App, r, plan, wave)
+				p := c.planRegion(info.App, r, taken, wave)
+				p.AtOnce = min(p.Agents, plan.AtOnce(wave, p.Agents, true, v.Glass != nil))
 				p.Wave, p.From = i+1, stand[r].Running
 				p.Others = stand[r].RunBesides(p.From)
 				if i == 0 {
-					p.Warnings = append(p.Warnings, c.obstacles(s, info, plan)...)
+					p.Warnings = append(p.Warnings, c.obstacles(s, info, taken)...)
 				}
 				if h := s.Regions[r].Hold; h != nil {
 					p.Warnings = append(p.Warnings, fmt.Sprintf("rollout %s holds here: %s", s.Rollout.ID, h.Reason))

@@ -130,7 +130,7 @@ func TestPlanWarns(t *testing.T) {
 	}
 	want := []controller.PlanRegion{
 		{
-			Wave: 1, Region: ams, Agents: 3, Live: 3, Strategy: rollout.StrategyBlueGreen,
+			Wave: 1, Region: ams, Agents: 3, Live: 3, AtOnce: 3, Strategy: rollout.StrategyBlueGreen,
 			Steps: []rollout.PlanStep{{Activate: rollout.Share(100)}},
 			Planes: []controller.PlanPlane{
 				{Plane: "nginx/1.22.1", Traits: []string{wire.TraitArms}, Agents: 1},
@@ -143,7 +143,7 @@ func TestPlanWarns(t *testing.T) {
 				"stand-in/1, 1 agent: nothing is preloaded, as blue-green wants it",
 			},
 		}, {
-			Wave: 2, Region: fra, Agents: 1, Live: 1, Strategy: rollout.StrategyCanary,
+			Wave: 2, Region: fra, Agents: 1, Live: 1, AtOnce: 1, Strategy: rollout.StrategyCanary,
 			Steps:  []rollout.PlanStep{{Activate: rollout.Share(50), Bake: wire.Duration(time.Minute)}, {Activate: rollout.Share(100)}},
 			Planes: []controller.PlanPlane{{Plane: "varnish/7.1", Traits: both, Agents: 1}},
 		},
@@ -169,6 +169,9 @@ func TestPlanWarns(t *testing.T) {
 		must(t, d.Drain(t.Context(), ams, id, true, "op"))
 	}
 	warns("drained", "all agents are drained: nobody confirms the release here")
+	if view, err := d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: p}); err != nil || view.Regions[0].AtOnce != 0 {
+		t.Errorf("of no agents some switch at the same time: %+v, %v", view.Regions, err)
+	}
 }
 
 // On a region that is half done, what its agents run is told beside what is committed.

@@ -58,8 +58,11 @@ type PlanView struct {
 	Digest  wire.Digest  `json:"digest"`
 	Index   uint64       `json:"index"` // for StartRequest.CheckIndex
 	Plan    rollout.Plan `json:"plan"`
-	Regions []PlanRegion `json:"regions"` // in wave order
-	Changes bool         `json:"changes"` // false: every region already runs this bundle, and no agent another one
+	// Glass: it is an emergency. Until it expires nothing is activated before its approvals, and
+	// with them it is held to no bake, gate, approval or freeze of Plan.
+	Glass   *rollout.Glass `json:"glass,omitempty"`
+	Regions []PlanRegion   `json:"regions"` // in wave order
+	Changes bool           `json:"changes"` // false: every region already runs this bundle, and no agent another one
 }
 
 // PlanRegion is what a rollout would do in one region.
@@ -74,8 +77,9 @@ type PlanRegion struct {
 	Purge    []string             `json:"purge"`            // selectors
 	PurgeFor wire.Duration        `json:"purge_for"`        // predicted, both rounds and the gap, beside the other regions of the wave
 	Strategy rollout.Strategy     `json:"strategy"`
-	Steps    []rollout.PlanStep   `json:"steps"`  // as the region takes them
-	Planes   []PlanPlane          `json:"planes"` // by name
+	Steps    []rollout.PlanStep   `json:"steps"`   // as the region takes them, in an emergency without what it passes over
+	AtOnce   int                  `json:"at_once"` // agents that switch at the same time, at most
+	Planes   []PlanPlane          `json:"planes"`  // by name
 	Warnings []string             `json:"warnings,omitempty"`
 }
 

@@ -138,11 +138,29 @@ func TestEmergency(t *testing.T) {
 	p.Waves[0].Bake, p.Waves[0].Steps[0].Bake = wire.Duration(time.Hour), wire.Duration(time.Hour)
 	req := controller.StartRequest{App: edge, Version: "1", Plan: p, Emergency: &rollout.Emergency{Expires: time.Now().Add(time.Hour)}}
 	f.refused(d, req, controller.ErrInvalid, "emergency.reason")
+	_, err := d.Plan(t.Context(), req)
+	wantErr(t, "a plan of an emergency without a reason", err, controller.ErrInvalid)
 	req.Emergency.Reason = "the origin is on fire"
+	view, err := d.Plan(t.Context(), req)
+	must(t, err)
+	if g := view.Glass; g == nil || g.Reason != req.Emergency.Reason || !g.Expires.Equal(req.Emergency.Expires) || len(g.Approvals) > 0 {
+		t.Errorf("the emergency is planned as %+v", g)
+	}
+	if r := view.Regions[0]; r.AtOnce != 1 || len(r.Steps) != 2 || r.Steps[0].Bake+wire.Duration(r.Steps[0].Approve) != 0 || strings.Contains(fmt.Sprint(r.Warnings), "frozen") {
+		t.Errorf("the emergency is planned to take its region as %+v", r)
+	}
+	if w := view.Plan.Waves[0]; w.Bake != p.Waves[0].Bake || w.Steps[0].Bake != p.Waves[0].Steps[0].Bake || w.Steps[0].Approve != 1 || len(view.Plan.Freeze) != 1 {
+		t.Errorf("the plan, which counts again when the emergency has expired, is %+v", view.Plan)
+	}
+	view, err = d.Plan(t.Context(), controller.StartRequest{App: edge, Version: "1", Plan: p})
+	must(t, err)
+	if r := view.Regions[0]; view.Glass != nil || r.AtOnce != 2 || r.Steps[0].Approve != 1 || !strings.Contains(fmt.Sprint(r.Warnings), "frozen") {
+		t.Errorf("without an emergency the plan is %+v", view)
+	}
 	f.begin(d, req)
 	f.waits(d, ams, rollout.HoldApproval, "the emergency wants 2 more approvals: the origin is on fire")
 	f.command(d, "approve", "op")
-	_, err := d.Command(t.Context(), edge, "approve", rollout.Of{}, "op")
+	_, err = d.Command(t.Context(), edge, "approve", rollout.Of{}, "op")
 	wantErr(t, "a second approval of the same", err, controller.ErrConflict)
 	if i := f.line.first(ordered(edge, ams, 1, "activate")); i >= 0 {
 		t.Error("the emergency began with one approval")

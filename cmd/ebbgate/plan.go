@@ -16,6 +16,7 @@ import (
 func newPlanCommand(c *cli) *cobra.Command {
 	var planFile string
 	var detailed bool
+	var e emergencyFlags
 	cmd := &cobra.Command{
 		Use:   "plan APP VERSION",
 		Short: "Show what a rollout would do, and change nothing",
@@ -25,15 +26,23 @@ CDN content that is purged and how long that takes by the quotas of the provider
 gates, approvals and freezes that it is held to. Nothing is changed. With -o wide every
 file and every purge is listed.
 
+With --emergency it shows what an emergency would do: how many approvals it needs before
+anything is activated, the steps without what they pass over, how many agents of a region
+switch at the same time at most, and what counts again once it has expired.
+
 The index that is shown makes "rollout start --check-index" refuse to start if the app's
 rollout state has moved since: a rollout of it, what a region has committed, a purge. Agents
 that come, go or are drained do not move it by themselves.`,
 		Example: `  ebbgate plan -f plan.yaml edge-proxy 1.4.0
+  ebbgate plan waf 7.1.0 --emergency "the new rule blocks logins" --expires 30m
   ebbgate plan schema > plan.schema.json`,
 		Args: takes("APP", "VERSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := startRequest(args[0], args[1], planFile)
 			if err != nil {
+				return err
+			}
+			if q.Emergency, err = e.asked(cmd); err != nil {
 				return err
 			}
 			cl, err := c.client()
@@ -56,6 +65,7 @@ that come, go or are drained do not move it by themselves.`,
 	}
 	cmd.Flags().StringVarP(&planFile, "file", "f", "", "plan file; default: the controller's plan over all regions")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 0 if nothing would change, 6 if something would")
+	e.add(cmd)
 	cmd.AddCommand(newPlanSchemaCommand(c))
 	return cmd
 }

@@ -91,26 +91,39 @@ func steps(r controller.PlanRegion, p rollout.Plan) string {
 	return strings.Join(all, " → ")
 }
 
-// holdLines says what the rollout is held to: after steps and waves, by gates, and when.
+// holdLines says what the rollout is held to; an emergency first without what it passes over,
+// and then to what counts again.
 func holdLines(v controller.PlanView, wide bool) (lines []string) {
 	p := v.Plan
-	seen := 0 // wave
-	for _, r := range v.Regions {
-		if r.Wave == seen { // its regions share their steps
-			continue
+	if v.Glass == nil {
+		lines = planLines(p, wide)
+	} else {
+		lines = append(lines, glassText(v.Glass, time.Now())+": "+v.Glass.Reason,
+			fmt.Sprintf("nothing is activated before %s by people with the role approver; then, until it expires:", rollout.Plural(rollout.GlassApprovals, "approval")))
+		lines = append(lines, planLines(p.Hurried(), wide)...)
+		for _, r := range v.Regions {
+			lines = append(lines, fmt.Sprintf("%s: %d of %s at the same time, at most", r.Region, r.AtOnce, rollout.Plural(r.Agents, "agent")))
 		}
-		seen = r.Wave
-		for i, s := range r.Steps {
-			if i < len(r.Steps)-1 {
-				lines = append(lines, fmt.Sprintf("wave %d, step %d (%s): %s", r.Wave, i+1, s.Activate, heldTo(p, rollout.Wave{Bake: s.Bake, Gates: s.Gates, Approve: s.Approve})))
-			}
+		for _, l := range planLines(p, wide) {
+			lines = append(lines, "once it has expired, "+l)
 		}
-		w := p.Waves[r.Wave-1]
+	}
+	return append(lines, fmt.Sprintf("tolerates %s and %s unreachable in a region; on failure: %s, of a purge: %s; deadline %s, of approvals %s",
+		rollout.Plural(p.MaxFailures, "failed agent"), p.MaxUnreachable, p.OnFailure, p.OnPurgeFailure, p.Deadline, p.ApproveWithin))
+}
+
+// planLines says what a plan holds to: after steps and waves, by gates, and when.
+func planLines(p rollout.Plan, wide bool) (lines []string) {
+	for n, w := range p.Waves {
+		steps := w.AllSteps()
+		for i, s := range steps[:len(steps)-1] {
+			lines = append(lines, fmt.Sprintf("wave %d, step %d (%s): %s", n+1, i+1, s.Activate, heldTo(p, rollout.Wave{Bake: s.Bake, Gates: s.Gates, Approve: s.Approve})))
+		}
 		text := heldTo(p, w)
 		if w.MaxParallel > 0 {
 			text += fmt.Sprintf(", %s at a time", rollout.Plural(w.MaxParallel, "region"))
 		}
-		lines = append(lines, fmt.Sprintf("wave %d: %s", r.Wave, text))
+		lines = append(lines, fmt.Sprintf("wave %d: %s", n+1, text))
 	}
 	for _, g := range p.Gates {
 		lines = append(lines, "gate "+gateText(g))
@@ -121,8 +134,7 @@ func holdLines(v controller.PlanView, wide bool) (lines []string) {
 	for _, w := range p.Freeze {
 		lines = append(lines, "freeze: "+windowText(w))
 	}
-	return append(lines, fmt.Sprintf("tolerates %s and %s unreachable in a region; on failure: %s, of a purge: %s; deadline %s, of approvals %s",
-		rollout.Plural(p.MaxFailures, "failed agent"), p.MaxUnreachable, p.OnFailure, p.OnPurgeFailure, p.Deadline, p.ApproveWithin))
+	return lines
 }
 
 // heldTo says what stands after a step or wave. Without names, every gate of the plan does.

@@ -16,8 +16,8 @@ import (
 )
 
 func newRolloutStartCommand(c *cli) *cobra.Command {
-	var planFile, acknowledge, supersede, emergency string
-	var expires time.Duration
+	var planFile, acknowledge, supersede string
+	var e emergencyFlags
 	var w watchFlags
 	var checkIndex uint64
 	cmd := &cobra.Command{
@@ -54,7 +54,7 @@ region switches at the same time.`,
 				q.CheckIndex = &checkIndex
 			}
 			q.Acknowledge, q.Supersede = acknowledge, supersede
-			if q.Emergency, err = emergencyOf(cmd, emergency, expires); err != nil {
+			if q.Emergency, err = e.asked(cmd); err != nil {
 				return err
 			}
 			cl, err := c.client()
@@ -84,27 +84,37 @@ region switches at the same time.`,
 	f.Uint64Var(&checkIndex, "check-index", 0, "refuse if the app's rollout state, not its agents alone, has moved since this index of a plan")
 	f.StringVar(&acknowledge, "acknowledge", "", "rollout that put the bundle's authors in quarantine, and that you have looked at")
 	f.StringVar(&supersede, "supersede", "", "rollout, paused, waiting or going back, whose place this one takes")
-	f.StringVar(&emergency, "emergency", "", "make it an emergency, for this reason")
-	f.DurationVar(&expires, "expires", time.Hour, "with --emergency: how long it lasts, at most "+hours(rollout.MaxGlass))
+	e.add(cmd)
 	w.add(cmd)
 	return cmd
 }
 
 func hours(d time.Duration) string { return fmt.Sprintf("%.0fh", d.Hours()) }
 
-// emergencyOf makes an emergency of the flags, or none.
-func emergencyOf(cmd *cobra.Command, reason string, expires time.Duration) (*rollout.Emergency, error) {
+// emergencyFlags are the flags of the commands that start a rollout or show what it would do.
+type emergencyFlags struct {
+	reason  string
+	expires time.Duration
+}
+
+func (e *emergencyFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&e.reason, "emergency", "", "make it an emergency, for this reason")
+	cmd.Flags().DurationVar(&e.expires, "expires", time.Hour, "with --emergency: how long it lasts, at most "+hours(rollout.MaxGlass))
+}
+
+// asked makes an emergency of the flags, or none.
+func (e *emergencyFlags) asked(cmd *cobra.Command) (*rollout.Emergency, error) {
 	switch asked := cmd.Flags().Changed("emergency"); {
 	case !asked && cmd.Flags().Changed("expires"):
 		return nil, usagef("--expires needs --emergency")
 	case !asked:
 		return nil, nil
-	case strings.TrimSpace(reason) == "":
+	case strings.TrimSpace(e.reason) == "":
 		return nil, usagef("--emergency wants a reason")
-	case expires <= 0 || expires > rollout.MaxGlass:
-		return nil, usagef("--expires %s is not above 0 and at most %s", expires, hours(rollout.MaxGlass))
+	case e.expires <= 0 || e.expires > rollout.MaxGlass:
+		return nil, usagef("--expires %s is not above 0 and at most %s", e.expires, hours(rollout.MaxGlass))
 	}
-	return &rollout.Emergency{Reason: reason, Expires: time.Now().Add(expires).UTC()}, nil
+	return &rollout.Emergency{Reason: e.reason, Expires: time.Now().Add(e.expires).UTC()}, nil
 }
 
 // goOn adds to a refusal the command that would go on, where there is one: with the rollout

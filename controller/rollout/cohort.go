@@ -24,17 +24,24 @@ func (rr RegionRecord) steps(w Wave) []PlanStep {
 // region has armed the release at the epoch ordered; in an emergency it is at most half.
 func (s State) Budget(r wire.Region) int {
 	ro, rr := s.Rollout, s.Regions[r]
-	w := ro.Plan.waveOf(r)
 	tl := s.tally(r)
-	serving := tl.serving
-	n := max(1, ro.Plan.MaxUnavailable.Floor(serving))
-	if len(rr.steps(w)) == 1 {
+	if rr.Phase != PhaseActivating {
+		return ro.Plan.AtOnce(Wave{}, tl.serving, false, ro.Glass != nil)
+	}
+	return ro.Plan.AtOnce(ro.Plan.waveOf(r), tl.serving, tl.Armed+tl.failed == tl.Live, ro.Glass != nil)
+}
+
+// AtOnce is [State.Budget] of a region of the wave with so many serving agents, all of which have
+// armed the release or not.
+func (p Plan) AtOnce(w Wave, serving int, armed, emergency bool) int {
+	n := max(1, p.MaxUnavailable.Floor(serving))
+	if len(w.AllSteps()) == 1 {
 		n = min(n, max(1, serving-1))
 	}
-	if rr.Phase == PhaseActivating && w.Strategy == StrategyBlueGreen && tl.Armed+tl.failed == tl.Live {
+	if armed && w.Strategy == StrategyBlueGreen {
 		n = serving
 	}
-	if ro.Glass != nil {
+	if emergency {
 		n = min(n, max(1, serving/2))
 	}
 	return n

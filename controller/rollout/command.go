@@ -180,11 +180,8 @@ func (s State) checkStart(e Start) error {
 		return err
 	}
 	if em := e.Emergency; em != nil {
-		if em.Reason == "" || len(em.Reason) > 500 {
-			return &wire.FieldError{Doc: "start", Field: "emergency.reason", Reason: fmt.Sprintf("is %d bytes long, want 1 to 500", len(em.Reason))}
-		}
-		if left := em.Expires.Sub(s.Now); left <= 0 || left > MaxGlass+backlash {
-			return &wire.FieldError{Doc: "start", Field: "emergency.expires", Reason: fmt.Sprintf("is in %s, want at most %s from now", left.Round(time.Second), MaxGlass)}
+		if err := em.Check(s.Now); err != nil {
+			return err
 		}
 	}
 	if e.CheckIndex != nil && *e.CheckIndex != s.Revision {
@@ -280,8 +277,8 @@ func (t *turn) start(e Start) {
 		more += "; the bundle is signed by " + e.Source
 	}
 	if em := e.Emergency; em != nil {
-		ro.Glass = &Glass{Reason: em.Reason, Expires: em.Expires.UTC()}
-		inputs["emergency"], inputs["expires"] = em.Reason, em.Expires.UTC().Format(time.RFC3339)
+		ro.Glass = em.Glass()
+		inputs["emergency"], inputs["expires"] = em.Reason, ro.Glass.Expires.Format(time.RFC3339)
 		more += fmt.Sprintf("; an emergency that wants %d approvals: %s", GlassApprovals, em.Reason)
 	}
 	t.begin(ro, func(wire.Region) wire.Target { return ro.Target })

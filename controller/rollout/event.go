@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
@@ -77,6 +78,20 @@ type Emergency struct {
 	Reason  string    `json:"reason"`
 	Expires time.Time `json:"expires"` // at most [MaxGlass] from now
 }
+
+// Check reports what is wrong with an emergency that is asked for now.
+func (em Emergency) Check(now time.Time) error {
+	if em.Reason == "" || len(em.Reason) > 500 {
+		return &wire.FieldError{Doc: "start", Field: "emergency.reason", Reason: fmt.Sprintf("is %d bytes long, want 1 to 500", len(em.Reason))}
+	}
+	if left := em.Expires.Sub(now); left <= 0 || left > MaxGlass+backlash {
+		return &wire.FieldError{Doc: "start", Field: "emergency.expires", Reason: fmt.Sprintf("is in %s, want at most %s from now", left.Round(time.Second), MaxGlass)}
+	}
+	return nil
+}
+
+// Glass returns the emergency as it begins, which nobody has approved yet.
+func (em Emergency) Glass() *Glass { return &Glass{Reason: em.Reason, Expires: em.Expires.UTC()} }
 
 // Of binds a command to what its operator has looked at: it is refused where that is not so any
 // more. What is zero binds to nothing.

@@ -100,6 +100,27 @@ func (w Wave) AllSteps() []PlanStep {
 	return []PlanStep{{Activate: Share(100)}}
 }
 
+// Hurried returns what is left of the plan for a rollout that hurries, as one in an approved
+// emergency does: no bakes, gates, approvals and freezes.
+func (p Plan) Hurried() Plan {
+	p.Gates, p.Freeze = nil, nil
+	p.Waves = slices.Clone(p.Waves)
+	for i, w := range p.Waves {
+		w.Bake, w.Gates, w.Approve = 0, nil, 0
+		w.Steps = slices.Clone(w.Steps)
+		for j, s := range w.Steps {
+			w.Steps[j] = PlanStep{Activate: s.Activate}
+		}
+		if w.Growth != nil {
+			g := *w.Growth
+			g.Bake = 0
+			w.Growth = &g
+		}
+		p.Waves[i] = w
+	}
+	return p
+}
+
 const (
 	maxPlan    = 256 << 10
 	maxWaves   = 100

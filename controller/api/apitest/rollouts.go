@@ -40,9 +40,13 @@ func (f *Fake) Plan(_ context.Context, r controller.StartRequest) (controller.Pl
 		if r.Plan != nil {
 			v.Plan = *r.Plan
 		}
-		for i, w := range v.Plan.Waves {
+		taken := v.Plan
+		if r.Emergency != nil {
+			v.Glass, taken = r.Emergency.Glass(), v.Plan.Hurried()
+		}
+		for i, w := range taken.Waves {
 			for _, r := range w.Regions {
-				v.Regions = append(v.Regions, controller.PlanRegion{Wave: i + 1, Region: r, Agents: 3, Live: 3, Files: []string{"+nginx.conf"},
+				v.Regions = append(v.Regions, controller.PlanRegion{Wave: i + 1, Region: r, Agents: 3, AtOnce: v.Plan.AtOnce(w, 3, true, v.Glass != nil), Live: 3, Files: []string{"+nginx.conf"},
 					Purge: []string{"key:rules"}, PurgeFor: wire.Duration(4 * time.Second), Strategy: w.Strategy, Steps: w.Steps,
 					Planes: []controller.PlanPlane{{Plane: "nginx/1.31.0", Traits: []string{wire.TraitDropFree}, Agents: 2}, {Plane: "process", Traits: []string{}, Agents: 1}}})
 			}
