@@ -151,7 +151,10 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 }
 
 func (cfg *controllerConfig) validate() error {
-	host, _, err := net.SplitHostPort(cfg.Listen)
+	host, port, err := net.SplitHostPort(cfg.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
 	if err != nil {
 		return wrong("listen", "%q is not host:port", cfg.Listen)
 	}
@@ -292,11 +295,11 @@ func (cfg *controllerConfig) purges(provider, scope string) bool {
 // listen splits the address of the embedded server.
 func (n natsConfig) listen() (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(n.Listen)
-	number, err2 := strconv.Atoi(text)
+	number, err2 := strconv.ParseUint(text, 10, 16)
 	if errors.Join(err, err2) != nil {
 		return "", 0, wrong("nats.listen", "%q is not host:port", n.Listen)
 	}
-	return host, number, nil
+	return host, int(number), nil
 }
 
 // path resolves a path of the file.
