@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -100,10 +101,19 @@ func (v Vantage) within(s Selector, tags []string) bool {
 		purged, err := url.Parse(s.Value)
 		return err != nil || at(purged.Host) && strings.TrimSuffix(purged.Path, "/") == strings.TrimSuffix(u.Path, "/")
 	case Prefix:
-		host, path, _ := strings.Cut(s.Value, "/")
-		return at(host) && strings.HasPrefix(u.Path, "/"+path)
+		host, prefix := s.HostPath()
+		path := cmp.Or(u.EscapedPath(), "/")
+		return at(host) && (strings.HasPrefix(path, prefix) || strings.HasPrefix(unescaped(path), unescaped(prefix)))
 	case Host:
 		return at(s.Value)
 	}
 	return true
+}
+
+// unescaped decodes a path; one that cannot be stays as it is.
+func unescaped(path string) string {
+	if plain, err := url.PathUnescape(path); err == nil {
+		return plain
+	}
+	return path
 }

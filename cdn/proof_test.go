@@ -61,6 +61,7 @@ func TestNotPurged(t *testing.T) {
 		{"another prefix", "prefix:" + host + "/b/", http.Header{"Cache-Tag": {"waf-b"}}, true, false},
 		{"its host", "host:www.example.com", http.Header{"Cache-Tag": {"waf-b"}}, false, false},
 		{"another host", "host:other.example.com", http.Header{"Cache-Tag": {"waf-b"}}, true, false},
+		{"an escaped prefix", "prefix:" + host + "/%61/", http.Header{"Cache-Tag": {"waf-b"}}, false, false},
 	} {
 		s, err := ParseSelector(test.purged)
 		if err != nil {
@@ -93,6 +94,34 @@ func TestNotPurged(t *testing.T) {
 		}
 		if evidence, err := p.Verify(t.Context(), Want{Region: "waf.eu", Epoch: 12, Purged: []Selector{{Key, "waf-a"}}}); err != nil || evidence[0].NotPurged || evidence[0].Fresh {
 			t.Errorf("generation %q: %v, %v", gen, evidence, err)
+		}
+	}
+}
+
+// In doubt a selector takes what a vantage point asks for, however either is written.
+func TestWithin(t *testing.T) {
+	for _, test := range []struct {
+		url, purged string
+		want        bool
+	}{
+		{"https://www.example.com", "prefix:www.example.com/", true},
+		{"https://www.example.com?a", "prefix:www.example.com/", true},
+		{"https://www.example.com", "prefix:www.example.com/a", false},
+		{"https://www.example.com", "url:https://www.example.com/", true},
+		{"https://www.example.com/a%20b/x", "prefix:www.example.com/a%20b/", true},
+		{"https://www.example.com/%61/x", "prefix:www.example.com/a/", true},
+		{"https://www.example.com/a/x", "prefix:www.example.com/%61/", true},
+		{"https://www.example.com/a%2fx", "prefix:www.example.com/a/", true},
+		{"https://www.example.com/a%2Fb/x", "prefix:www.example.com/a%2fc/", false},
+		{"https://www.example.com:8443/a", "prefix:www.example.com/a", true},
+		{"https://www.example.com/a", "prefix:example.com/a", false},
+	} {
+		s, err := ParseSelector(test.purged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := (Vantage{URL: test.url}).within(s, []string{"other"}); is != test.want {
+			t.Errorf("%s is within %s: %v, want %v", test.url, test.purged, is, test.want)
 		}
 	}
 }
