@@ -166,6 +166,9 @@ func (p *Probe) look(ctx context.Context, v Vantage, want Want) (e Evidence) {
 	}
 	resp, err := p.transport(v).RoundTrip(req)
 	if err != nil {
+		if op, ok := errors.AsType[*net.OpError](err); ok { // without our own port, which is another each time
+			err = &net.OpError{Op: op.Op, Net: op.Net, Addr: op.Addr, Err: op.Err}
+		}
 		e.Seen, e.Unseen = "no answer: "+err.Error(), true
 		return e
 	}

@@ -17,13 +17,16 @@ const (
 	// purgeRepeats is how often a purge is repeated when a vantage point still sees
 	// stale content, before the rollout is halted.
 	purgeRepeats = 3
+	// lookAgain and lookSeldom are how long to wait before a vantage point that could not be
+	// looked at is looked at again: first, and at most.
+	lookAgain, lookSeldom = time.Second, 15 * time.Second
 	// roundsPerEffect numbers the outbox rounds of one purge effect: the first purge, the
 	// second after the gap, and both again for each repeat.
 	roundsPerEffect = 2 * (1 + purgeRepeats)
 	// keptRuns is how many items of purges that operators asked for are kept in a region.
 	keptRuns = 1000
 	// maxRun bounds the selectors of one such purge, maxRuns the items of all: a tenth of the
-	// outbox, and no less than one purge may need.
+	// outbox.
 	maxRun, maxRuns = 1000, 10_000
 	// runEpoch marks purges that an operator asked for; no activation has epoch zero.
 	runEpoch = 0
@@ -205,8 +208,8 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 }
 
 // verify has every target take its course and, where the app has vantage points in the region,
-// waits until all of them see the epoch or the same content. It repeats the purge when one does
-// not. It returns what was seen, for people.
+// waits until all of them see the epoch or the same content. It repeats the purge when one sees
+// something older. It returns what was seen, for people; nothing if nobody waits for a purge.
 func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) (string, error) {
 	for attempt := 0; ; attempt++ {
 		courses := c.courses(e, selectors, attempt)
@@ -214,24 +217,48 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if err != nil {
 			return "", err
 		}
+		if len(selectors) == 0 { // an optional target was asked for what it owes
+			return "", nil
+		}
 		if len(ids) == 0 {
 			if c.cfg.Regions[e.Region].Probes[e.App] == nil {
 				return "", nil
 			}
 			ids = c.given(ctx, courses)
 		}
-		evidence, err := c.outbox.Verify(ctx, c.verifier(e), wanted(e, selectors), ids...)
+		evidence, err := c.look(ctx, e, wanted(e, selectors), ids)
 		if err == nil {
 			c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purge verified: %s", e.Region, seen(evidence))})
 			return seen(evidence), nil
 		}
-		if !errors.Is(err, cdn.ErrStale) && !errors.Is(err, cdn.ErrUnseen) {
+		if !errors.Is(err, cdn.ErrStale) {
 			return "", err
 		}
 		if attempt == purgeRepeats {
 			return "", fmt.Errorf("not verified after %d purges: %w", attempt+1, err)
 		}
 		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purging again: %v", e.Region, err)})
+	}
+}
+
+// look verifies purges. A vantage point that cannot be looked at says nothing about them: it is
+// looked at again for as long as the rollout waits, which is told why, and nothing is purged for it.
+func (c *Controller) look(ctx context.Context, e rollout.Purge, want cdn.Want, ids []cdn.ID) ([]cdn.Evidence, error) {
+	told := ""
+	for wait := lookAgain; ; wait = min(2*wait, lookSeldom) {
+		evidence, err := c.outbox.Verify(ctx, c.verifier(e), want, ids...)
+		if !errors.Is(err, cdn.ErrUnseen) {
+			return evidence, err
+		}
+		first := evidence[slices.IndexFunc(evidence, func(e cdn.Evidence) bool { return e.Unseen })].String()
+		if first != told && c.unseen(ctx, e, first) == nil {
+			told = first
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -272,6 +299,17 @@ type unprobed struct{}
 
 func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error) {
 	return []cdn.Evidence{cdn.Word(want, "", "accepted by the providers; no vantage point is configured")}, nil
+}
+
+// unseen tells the engine why a purge cannot be verified for now.
+func (c *Controller) unseen(ctx context.Context, e rollout.Purge, why string) error {
+	_, err := do(ctx, c, func() (struct{}, error) {
+		return struct{}{}, c.step(e.App, rollout.PurgeUnseen{Now: time.Now().UTC(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: why})
+	})
+	if err == nil {
+		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: looking again: %s", e.Region, why)})
+	}
+	return err
 }
 
 // purged tells the engine how a purge ended, and what was seen of it.

@@ -39,6 +39,8 @@ func kindOf(e Event) string {
 		return "undo"
 	case PurgeVerified:
 		return "purge-verified"
+	case PurgeUnseen:
+		return "purge-unseen"
 	case PurgeFailed:
 		return "purge-failed"
 	}
@@ -92,6 +94,8 @@ func DecodeEvent(data []byte) (Event, error) {
 		return decodeAs[Undo](ee.Event)
 	case "purge-verified":
 		return decodeAs[PurgeVerified](ee.Event)
+	case "purge-unseen":
+		return decodeAs[PurgeUnseen](ee.Event)
 	case "purge-failed":
 		return decodeAs[PurgeFailed](ee.Event)
 	}

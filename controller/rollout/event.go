@@ -9,7 +9,7 @@ import (
 
 // Event is something that happened, with the time it is to be judged at. One of [Tick],
 // [Members], [Reported], [Start], [Pause], [Resume], [Approve], [Promote], [StepBack], [Abort],
-// [Undo], [PurgeVerified], [PurgeFailed] and [Measured].
+// [Undo], [PurgeVerified], [PurgeUnseen], [PurgeFailed] and [Measured].
 type Event interface {
 	// Time returns when the event is judged. Time never runs backwards: an earlier
 	// time counts as the newest one seen.
@@ -171,6 +171,16 @@ type PurgeVerified struct {
 	Seen    string      `json:"seen,omitempty"`    // on what it is believed, for people
 }
 
+// PurgeUnseen says that a purge round cannot be verified for now: a place that has to be looked
+// at does not answer.
+type PurgeUnseen struct {
+	Now    time.Time   `json:"now"`
+	Region wire.Region `json:"region"`
+	Epoch  wire.Epoch  `json:"epoch"`
+	Round  int         `json:"round"`
+	Reason string      `json:"reason"`
+}
+
 // PurgeFailed says that a purge round was given up.
 type PurgeFailed struct {
 	Now    time.Time   `json:"now"`
@@ -209,4 +219,5 @@ func (e Measured) Time() time.Time      { return e.Now }
 func (e Abort) Time() time.Time         { return e.Now }
 func (e Undo) Time() time.Time          { return e.Now }
 func (e PurgeVerified) Time() time.Time { return e.Now }
+func (e PurgeUnseen) Time() time.Time   { return e.Now }
 func (e PurgeFailed) Time() time.Time   { return e.Now }

@@ -39,7 +39,7 @@ type fleet struct {
 	nodes   map[wire.Region][]*node
 	lists   map[wire.Region]Members
 	purging map[string]*job
-	stuck   map[wire.Region]string // region → "hold", or why its purges fail
+	stuck   map[wire.Region]string // region → "hold", "unseen …", or why its purges fail
 	sources map[string]Measured    // gate → what is answered
 	asked   []Measure              // not answered yet
 	restart int                    // lose all memory but the Record after every so many events; 0: never
@@ -275,6 +275,8 @@ func (f *fleet) second() {
 		p := f.purging[id]
 		if why := f.stuck[p.Region]; p.at.IsZero() || f.now.Before(p.at) || why == "hold" {
 			continue
+		} else if reason, unseen := strings.CutPrefix(why, "unseen "); unseen {
+			f.feed(PurgeUnseen{f.now, p.Region, p.Epoch, p.Round, reason})
 		} else if p.at = (time.Time{}); why != "" {
 			f.feed(PurgeFailed{f.now, p.Region, p.Epoch, p.Round, why})
 		} else {

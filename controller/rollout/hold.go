@@ -18,7 +18,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 	case rr.Hold == nil && kind == "":
 	case rr.Hold != nil && kind != rr.Hold.Kind && (!tl.known || tl.waiting > 0):
 		// After a start nobody has been heard of yet: no reason to think otherwise.
-	case kind == HoldPurge && t.s.purgeReverts(rr):
+	case kind == HoldPurge && rr.Purge.overdue(ro.Plan, t.s.Now) && t.s.purgeReverts(rr):
 		t.decide(KindRevert, "", inputs, "taking %s back (%s): %s: %s", t.s.what(), ro.Plan.OnPurgeFailure, r, reason)
 		t.takeBack(StatusReverted, false)
 	case rr.Hold == nil:
@@ -27,9 +27,7 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.decide(KindHold, r, inputs, "holding %s: %s", r, reason)
 	case kind == "":
 		held := max(0, t.s.Now.Sub(rr.Hold.Since)).Round(time.Second)
-		if rr.Hold.Kind.unseen() {
-			rr.Times.Baking = t.s.Now
-		}
+		rr.seen(t.s.Now)
 		if rr.Hold.Kind != HoldBehind && rr.Hold.Kind != HoldNobody { // the deadline that ends such a hold does not begin anew with its end
 			rr.Returned = t.s.Now
 		}
@@ -37,6 +35,9 @@ func (t *turn) hold(r wire.Region, tl tally) {
 		t.set(r, rr)
 		t.decide(KindUnhold, r, inputs, "%s goes on after %s: the cause of the hold is gone", r, held)
 	case kind != rr.Hold.Kind:
+		if !kind.unseen() {
+			rr.seen(t.s.Now)
+		}
 		rr.begin(Hold{Kind: kind, Reason: reason, Since: rr.Hold.Since, Deadline: t.s.Now.Add(within)})
 		t.set(r, rr)
 		t.decide(KindHold, r, inputs, "still holding %s: %s", r, reason)
@@ -88,6 +89,13 @@ func (s State) told(h *Hold) *Hold {
 	return &c
 }
 
+// seen has a bake begin anew that was not seen until now.
+func (rr *RegionRecord) seen(now time.Time) {
+	if rr.Hold.Kind.unseen() {
+		rr.Times.Baking = now
+	}
+}
+
 // unseen reports whether a hold is of time in which the release was not seen at work in the
 // region: no bake counts it, and begins anew after it.
 func (k HoldKind) unseen() bool {
@@ -95,7 +103,7 @@ func (k HoldKind) unseen() bool {
 }
 
 // tells reports whether the reason of such a hold changes while it lasts.
-func (k HoldKind) tells() bool { return k == HoldGate || k == HoldApproval }
+func (k HoldKind) tells() bool { return k == HoldGate || k == HoldApproval || k == HoldPurge }
 
 // cause returns what the region has to wait for, or "", and how long it may.
 func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) {
@@ -119,8 +127,14 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 	if beyond {
 		return HoldSilent, fmt.Sprintf("%s not heard of for %s, %d may be left behind: %s", Plural(tl.Silent, "agent"), s.lost(), tl.tolerates(plan), s.silentNames(r)), within
 	}
-	if p := rr.Purge; p != nil && p.open() && s.Now.Sub(p.Requested) >= plan.Deadline.Std() {
-		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline), within
+	if p := rr.Purge; p != nil && p.overdue(plan, s.Now) {
+		reason := fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline)
+		if p.Unseen != "" {
+			reason += ": " + p.Unseen
+		}
+		return HoldPurge, reason, within
+	} else if p != nil && p.open() && p.Unseen != "" {
+		return HoldPurge, fmt.Sprintf("purge round %d of epoch %d cannot be verified: %s", p.Round, p.Epoch, p.Unseen), p.Requested.Add(within).Sub(s.Now)
 	}
 	if rr.Phase.onward() && tl.waiting == 0 && tl.Live > 0 && tl.failed == tl.Live { // whoever has acknowledged the failures
 		return HoldNobody, fmt.Sprintf("nobody in %s runs %s, all that are heard of have failed: abort, or mend the nodes", r, rr.Next.Version), within

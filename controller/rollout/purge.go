@@ -4,12 +4,18 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ebbgate/ebbgate/wire"
 )
 
 // open reports whether the round is neither verified nor given up.
 func (p *PurgeRecord) open() bool { return p.Verified.IsZero() && p.Failed == "" }
+
+// overdue reports whether the round is open for longer than the plan allows.
+func (p *PurgeRecord) overdue(plan Plan, now time.Time) bool {
+	return p.open() && now.Sub(p.Requested) >= plan.Deadline.Std()
+}
 
 // moving reports whether agents switch, so that a purge follows anyway.
 func (p RegionPhase) moving() bool {
@@ -74,7 +80,7 @@ func (t *turn) purgeVerified(e PurgeVerified) {
 		return
 	}
 	p := *rr.Purge
-	p.Verified, p.Nothing = t.s.Now, e.Nothing
+	p.Verified, p.Nothing, p.Unseen = t.s.Now, e.Nothing, ""
 	rr.Purge = &p
 	rr.Served = t.s.servedAfter(e.Region, rr)
 	phase := rr.Phase
@@ -117,6 +123,19 @@ func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 	return withServed(same, rr.Purge.To, rr.Purge.Epoch)
 }
 
+// purgeUnseen notes why the purge cannot be verified: its region holds until it can, and no
+// longer than the plan allows.
+func (t *turn) purgeUnseen(e PurgeUnseen) {
+	rr := t.s.Regions[e.Region]
+	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
+		return
+	}
+	p := *rr.Purge
+	p.Unseen = wire.Clip(e.Reason)
+	rr.Purge = &p
+	t.set(e.Region, rr)
+}
+
 // purgeReverts reports whether the plan takes the wave back for a purge of the region that
 // failed, or is not verified in time.
 func (s State) purgeReverts(rr RegionRecord) bool {
@@ -130,7 +149,7 @@ func (t *turn) purgeFailed(e PurgeFailed) {
 		return
 	}
 	p := *rr.Purge
-	p.Failed = wire.Clip(cmp.Or(e.Reason, "no reason given"))
+	p.Failed, p.Unseen = wire.Clip(cmp.Or(e.Reason, "no reason given")), ""
 	rr.Purge = &p
 	t.set(e.Region, rr)
 	inputs := map[string]string{"region": string(e.Region), "epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round)}

@@ -130,6 +130,7 @@ type PurgeRecord struct {
 	To        wire.Digest `json:"to"`
 	Requested time.Time   `json:"requested"`
 	Verified  time.Time   `json:"verified,omitzero"`
+	Unseen    string      `json:"unseen,omitempty"`  // why it cannot be verified for now
 	Failed    string      `json:"failed,omitempty"`  // why it was given up
 	Nothing   string      `json:"nothing,omitempty"` // why there was no purge to wait for, of one that is verified
 }
@@ -150,7 +151,7 @@ type HoldKind string
 const (
 	HoldSilent  HoldKind = "silent"  // too many enrolled agents are silent
 	HoldMembers HoldKind = "members" // the region's member list is not known
-	HoldPurge   HoldKind = "purge"   // a purge is not verified in time
+	HoldPurge   HoldKind = "purge"   // a purge is not verified in time, or cannot be for now
 	HoldBehind  HoldKind = "behind"  // a serving agent does not run what the region bakes
 	HoldNobody  HoldKind = "nobody"  // every agent that is heard of has failed
 

@@ -28,6 +28,9 @@ func Step(s State, e Event) (State, []Effect) {
 	case PurgeVerified:
 		t.purgeVerified(e)
 		t.settle("")
+	case PurgeUnseen:
+		t.purgeUnseen(e)
+		t.settle("")
 	case PurgeFailed:
 		t.purgeFailed(e)
 		t.settle("")

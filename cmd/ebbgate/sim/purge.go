@@ -22,6 +22,10 @@ func (c *controller) purge(e rollout.Purge) {
 func (c *controller) ask(e rollout.Purge) {
 	if c.outbox[e.ID()].times == 2 {
 		c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
+			if c.fails(e) { // whoever looks is not answered
+				c.step(rollout.PurgeUnseen{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "no answer"})
+				return
+			}
 			delete(c.following, e.ID())
 			c.verified(e)
 			if c.w.strikes(faultRepeat, 3, e.Region) {
@@ -54,18 +58,26 @@ func (c *controller) answered(e rollout.Purge) {
 		delete(c.following, e.ID())
 		c.step(rollout.PurgeFailed{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "refused"})
 		return
-	case c.w.strikes(faultCDNFail, c.w.odds(e.Region, 3, 2), e.Region):
-		most := 30 * time.Second
-		if c.w.moves(e.Region) {
-			most = 5 * time.Second
-		}
-		c.later(c.luck.between(time.Second, most), func() { c.ask(e) })
+	case c.fails(e):
 		return
 	}
 	c.w.purge(e)
 	c.outbox[e.ID()] = accepted{c.outbox[e.ID()].times + 1, c.w.now}
 	c.w.purgeDone(e, c.outbox[e.ID()].times)
 	c.later(c.w.caches[e.Region].fetch, func() { c.ask(e) })
+}
+
+// fails reports whether the cdn fails for a while, after which it is asked again.
+func (c *controller) fails(e rollout.Purge) bool {
+	if !c.w.strikes(faultCDNFail, c.w.odds(e.Region, 3, 2), e.Region) {
+		return false
+	}
+	most := 30 * time.Second
+	if c.w.moves(e.Region) {
+		most = 5 * time.Second
+	}
+	c.later(c.luck.between(time.Second, most), func() { c.ask(e) })
+	return true
 }
 
 // moves reports whether agents of the region switch, or prepare to. It is seldom purged then.
