@@ -112,6 +112,12 @@ func TestOptionalLeftBehind(t *testing.T) {
 				return f.publish(d, c)
 			}
 			f.roll(d, release("1", "a"), plan([]wire.Region{ams}), "done")
+			eventually(t, func() error {
+				if n := strings.Count(strings.Join(tp.since(0), "\n"), "cf purges"); n < 2 {
+					return fmt.Errorf("cf was asked %d times", n)
+				}
+				return nil
+			})
 			wrong.Store(true)
 			f.roll(d, release("2", "a2"), plan([]wire.Region{ams}), "done")
 			left := func() (barriers, explained, regions string) {
@@ -257,8 +263,8 @@ func TestBarrierOrder(t *testing.T) {
 		skipped += btoi(v.Skipped != "")
 		waiting += btoi(v.Item.Provider == "gone" && v.Open())
 	}
-	if fences != 3 || skipped != 1 || waiting != 2 {
-		t.Errorf("%d fences, %d skipped, %d still to be sent, want 3, 1 and 2", fences, skipped, waiting)
+	if fences != 3 || skipped != 1 || waiting != 4 { // gone has not accepted key:edge-b of epoch 1 either
+		t.Errorf("%d fences, %d skipped, %d still to be sent, want 3, 1 and 4", fences, skipped, waiting)
 	}
 
 	v, err := d.App(t.Context(), edge)
@@ -271,7 +277,7 @@ func TestBarrierOrder(t *testing.T) {
 		`0 shield/s fence "accepted" purge "verified" again "verified" of 1`,
 		`1 near/bare fence "accepted"no fence is configured purge "verified" again "verified" of 1`,
 		`1 near/s fence "accepted" purge "verified" again "verified" of 1`,
-		`1 gone/s fence "" purge "intended" again "intended" of 1`,
+		`1 gone/s fence "" purge "intended" again "intended" of 2`,
 		`2 far/s fence "" purge "verified" again "verified" of 1`,
 	}, told); diff != "" {
 		t.Errorf("barriers (-want +got):\n%s", diff)

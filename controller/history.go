@@ -1,11 +1,13 @@
 package controller
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
@@ -64,23 +66,40 @@ func (c *Controller) prune() error {
 	return c.commit(w)
 }
 
-// forget drops the purges of epochs that regions have left for good, but for what an optional
-// target still owes: it may have refused that since the purge that is over now was sent. A
+// forget drops, in the background, the purges of epochs that regions have left for good. A
 // failure costs only space until the next commit.
 func (c *Controller) forget(app wire.App, effects []rollout.Effect) {
 	for _, effect := range effects {
-		d, ok := effect.(rollout.Decide)
-		if !ok || d.Decision.Kind != rollout.KindCommit {
-			continue
-		}
-		region, below := d.Decision.Region, d.Decision.Epoch
-		for _, t := range c.cfg.Regions[region].CDN {
-			for _, epoch := range c.owed(rollout.Purge{App: app, Region: region, Epoch: below + 1, Round: 1}, t) {
-				below = min(below, epoch)
-			}
-		}
-		if _, err := c.outbox.Prune(string(app), string(region), uint64(below)); err != nil {
-			c.log.Warn("old purges could not be forgotten", "app", app, "region", region, "error", err)
+		if d, ok := effect.(rollout.Decide); ok && d.Decision.Kind == rollout.KindCommit {
+			c.followers.Go(func() {
+				if err := c.forgetPurges(app, d.Decision.Region, d.Decision.Epoch); err != nil {
+					c.log.Warn("old purges could not be forgotten", "app", app, "region", d.Decision.Region, "error", err)
+				}
+			})
 		}
 	}
+}
+
+// forgetPurges drops what is older than an epoch, but for what an optional target still owes: it
+// may have refused that since the purge that is over now was sent. What such a target was asked
+// before and has not answered is given up, for it was asked the same again.
+func (c *Controller) forgetPurges(app wire.App, region wire.Region, below wire.Epoch) error {
+	optional := make(map[[2]string]bool) // provider, scope
+	for _, t := range c.cfg.Regions[region].CDN {
+		optional[[2]string{t.Provider, t.Scope}] = t.Optional
+		for _, epoch := range c.owed(rollout.Purge{App: app, Region: region, Epoch: below + 1, Round: 1}, t) {
+			below = min(below, epoch)
+		}
+	}
+	var again []cdn.ID
+	for _, e := range c.outbox.List(cdn.Filter{App: string(app), Region: string(region)}) {
+		if e.Open() && e.Item.Epoch < uint64(below) && optional[[2]string{e.Item.Provider, e.Item.Scope}] {
+			again = append(again, e.ID)
+		}
+	}
+	if err := c.outbox.Cancel(context.Background(), "asked again in a later epoch", again...); err != nil {
+		return err
+	}
+	_, err := c.outbox.Prune(string(app), string(region), uint64(below))
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
@@ -137,6 +138,59 @@ func TestRunsAreBounded(t *testing.T) {
 		wantErr(t, fmt.Sprint(bad.Selectors), err, controller.ErrInvalid)
 	}
 }
+
+// One purge by hand that is more than all may be is refused for what it is, and one that only an
+// optional target cannot take is not.
+func TestRunsAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one(), config: func(c *controller.Config) {
+		c.Purgers = []cdn.Purger{cdnOf("keys", cdn.Key), cdnOf("urls", cdn.URL), cdnOf("both", cdn.Key, cdn.URL)}
+		var many []controller.CDNTarget
+		for i := range 6 {
+			many = append(many, controller.CDNTarget{Provider: "keys", Scope: fmt.Sprint("s", i)})
+		}
+		c.Regions = map[wire.Region]controller.RegionConfig{
+			ams: {CDN: many},
+			fra: {CDN: []controller.CDNTarget{{Provider: "both", Scope: "s"}, {Provider: "urls", Scope: "s", Optional: true}}},
+		}
+	}})
+	d := f.drive()
+	selectors := make([]string, 1000)
+	for i := range selectors {
+		selectors[i] = fmt.Sprintf("key:k%d", i)
+	}
+	_, err := d.RunPurge(t.Context(), controller.PurgeRequest{Region: ams, Selectors: selectors}, "op")
+	wantErr(t, "too many items", err, controller.ErrInvalid)
+	if want := "selectors: 1000 at 6 targets are 12000 items, at most 10000 may be asked for at once"; !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("refused with %q, want %q", err, want)
+	}
+	views, err := d.RunPurge(t.Context(), controller.PurgeRequest{Region: fra, Selectors: []string{"key:a"}}, "op")
+	must(t, err)
+	for _, v := range views {
+		if v.Item.Provider != "both" {
+			t.Errorf("%s is asked for %s", v.Item.Provider, v.Item.Selector)
+		}
+	}
+	_, err = d.RunPurge(t.Context(), controller.PurgeRequest{Region: fra, Selectors: []string{"host:www.example.com"}}, "op")
+	wantErr(t, "what nobody can purge", err, controller.ErrInvalid)
+}
+
+// cdnOf is a provider that takes selectors of some kinds.
+func cdnOf(name string, kinds ...cdn.Kind) cdn.Purger {
+	caps := cdn.Capabilities{Kinds: make(map[cdn.Kind]cdn.Limits)}
+	for _, k := range kinds {
+		caps.Kinds[k] = cdn.Limits{Batch: 10}
+	}
+	return able{tier{name: name, tape: &tape{}}, caps}
+}
+
+// able is a tier with capabilities of its own.
+type able struct {
+	tier
+	caps cdn.Capabilities
+}
+
+func (p able) Capabilities() cdn.Capabilities { return p.caps }
 
 // Purges by hand that a provider does not take fill their own part of the outbox, and neither
 // stop nor hold up a rollout.

@@ -267,10 +267,30 @@ func (c *Controller) planContent(ctx context.Context, view *PlanView, i int, to 
 	for _, s := range selectors {
 		p.Purge = append(p.Purge, s.String())
 	}
+	if err := c.checkTargets(p, selectors); err != nil {
+		return nil, err
+	}
 	if len(c.cfg.Regions[p.Region].CDN) > 0 && len(p.Files) > 0 && len(p.Purge) == 0 {
 		p.Warnings = append(p.Warnings, "no purge rule names what changes: nothing will be purged")
 	}
 	return selectors, nil
+}
+
+// checkTargets refuses what a target of the region cannot purge, and warns where it is optional.
+// Targets may have come since the bundles were published.
+func (c *Controller) checkTargets(p *PlanRegion, selectors []cdn.Selector) error {
+	for _, t := range c.cfg.Regions[p.Region].CDN {
+		for _, s := range selectors {
+			err := c.purger(t.Provider).Capabilities().Check(s, false)
+			if err != nil && !t.Optional {
+				return fmt.Errorf("%w: %s: the purge rules name what %s/%s cannot purge: %w", ErrInvalid, p.Region, t.Provider, t.Scope, err)
+			} else if err != nil {
+				p.Warnings = append(p.Warnings, fmt.Sprintf("%s/%s, which is optional, keeps what it cannot purge: %v", t.Provider, t.Scope, err))
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // account is what has a quota: an account at a provider or, where scopes have quotas of their

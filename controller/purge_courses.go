@@ -34,6 +34,10 @@ func (c *Controller) courses(e rollout.Purge, selectors []cdn.Selector, attempt 
 		}
 		purger := c.purger(t.Provider)
 		selectors := slices.Concat(selectors, slices.SortedFunc(maps.Keys(c.owed(e, t)), cdn.Selector.Compare))
+		if t.Optional { // what it cannot purge holds nobody up either
+			caps := purger.Capabilities()
+			selectors = slices.DeleteFunc(selectors, func(s cdn.Selector) bool { return caps.Check(s, false) != nil })
+		}
 		if len(selectors) == 0 {
 			continue
 		}
@@ -55,26 +59,26 @@ func (c *Controller) courses(e rollout.Purge, selectors []cdn.Selector, attempt 
 	return all
 }
 
-// owed returns what an optional target has refused in earlier purges of the app's region and
-// was not asked for again since, and in which epoch: nobody waited, and the region has gone on.
+// owed returns what an optional target has not accepted of earlier purges of the app's region,
+// and in which epoch it was asked last: nobody waited, and the region has gone on.
 func (c *Controller) owed(e rollout.Purge, t CDNTarget) map[cdn.Selector]wire.Epoch {
 	if !t.Optional || e.Epoch == runEpoch {
 		return nil
 	}
-	caps, refused := c.purger(t.Provider).Capabilities(), make(map[cdn.Selector]wire.Epoch)
+	caps, all := c.purger(t.Provider).Capabilities(), make(map[cdn.Selector]wire.Epoch)
 	for _, entry := range c.outbox.List(cdn.Filter{Provider: t.Provider, Scope: t.Scope, App: string(e.App), Region: string(e.Region)}) {
 		item := entry.Item // by epoch and round
 		own := item.Epoch == uint64(e.Epoch) && item.Round > (e.Round-1)*roundsPerEffect
 		if own || item.Epoch > uint64(e.Epoch) || item.Selector.Kind == cdn.Fence {
 			continue
 		}
-		if entry.State == cdn.StateRefused && caps.Check(item.Selector, false) == nil {
-			refused[item.Selector] = wire.Epoch(item.Epoch)
+		if caps.Check(item.Selector, false) == nil && (entry.State == cdn.StateRefused || entry.Open()) {
+			all[item.Selector] = wire.Epoch(item.Epoch)
 		} else {
-			delete(refused, item.Selector)
+			delete(all, item.Selector)
 		}
 	}
-	return refused
+	return all
 }
 
 // step is one thing that is asked of one target, and how it ended.

@@ -36,21 +36,26 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		if err != nil {
 			return nil, fmt.Errorf("%w: selectors[%d]: %v", ErrInvalid, i, err)
 		}
-		for _, t := range region.CDN {
-			if err := c.purger(t.Provider).Capabilities().Check(s, false); err != nil {
-				return nil, fmt.Errorf("%w: selectors[%d]: provider %s: %v", ErrInvalid, i, t.Provider, err)
-			}
+		if err := c.refuses(region.CDN, s); err != nil {
+			return nil, fmt.Errorf("%w: selectors[%d]: %w", ErrInvalid, i, err)
 		}
 		selectors = append(selectors, s)
 	}
+	more := 2 * len(selectors) * len(region.CDN)
+	if more > maxRuns {
+		return nil, fmt.Errorf("%w: selectors: %d at %s are %d items, at most %d may be asked for at once", ErrInvalid, len(selectors), rollout.Plural(len(region.CDN), "target"), more, maxRuns)
+	}
+	if err := c.leads(); err != nil {
+		return nil, err
+	}
 	c.runs.Lock()
 	defer c.runs.Unlock()
-	if err := c.forgetRuns(req.Region, 2*len(selectors)*len(region.CDN)); err != nil {
+	if err := c.forgetRuns(req.Region, more); err != nil {
 		return nil, err
 	}
 	courses, err := decide(ctx, c, func() ([]course, error) {
 		w := &write{}
-		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s purged %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
+		c.audit(w, AuditEntry{By: by, Kind: "purge", Region: req.Region, Text: fmt.Sprintf("%s asks to purge %s in %s", by, strings.Join(req.Selectors, " "), req.Region)})
 		// The audit entry's number makes the round unique.
 		if err := c.commit(w); err != nil {
 			return nil, err
@@ -75,6 +80,27 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		views[i], _ = c.outbox.Get(id)
 	}
 	return views, nil
+}
+
+// refuses says why a selector cannot be purged at some targets: one that is not optional cannot,
+// or none can.
+func (c *Controller) refuses(targets []CDNTarget, s cdn.Selector) (err error) {
+	able := false
+	for _, t := range targets {
+		cannot := c.purger(t.Provider).Capabilities().Check(s, false)
+		if cannot == nil {
+			able = true
+			continue
+		}
+		err = fmt.Errorf("provider %s: %w", t.Provider, cannot)
+		if !t.Optional {
+			return err
+		}
+	}
+	if able {
+		return nil
+	}
+	return err
 }
 
 // forgetRuns makes room for items of another purge by hand: it drops those of a region that are
