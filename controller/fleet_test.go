@@ -52,19 +52,38 @@ type keys struct {
 func newKeys(t testing.TB) keys {
 	t.Helper()
 	k := keys{root: newKey(t), author: newKey(t), control: newKey(t)}
-	role := func(key wire.PrivateKey) wire.KeyRole {
-		return wire.KeyRole{Threshold: 1, Keys: []wire.PublicKey{key.Public()}}
+	var err error
+	k.trust, err = wire.NewTrust(k.sign(t, 1, k.author))
+	must(t, err)
+	return k
+}
+
+// sign returns a signed root that lists these release authors.
+func (k keys) sign(t testing.TB, version uint64, authors ...wire.PrivateKey) []byte {
+	t.Helper()
+	role := func(keys ...wire.PrivateKey) wire.KeyRole {
+		r := wire.KeyRole{Threshold: 1}
+		for _, key := range keys {
+			r.Keys = append(r.Keys, key.Public())
+		}
+		return r
 	}
-	r := wire.Root{Fleet: "test", Version: 1, Expires: time.Now().Add(time.Hour), Roles: map[wire.Role]wire.KeyRole{
-		wire.RoleRoot: role(k.root), wire.RoleAuthor: role(k.author), wire.RoleController: role(k.control),
+	r := wire.Root{Fleet: "test", Version: version, Expires: time.Now().Add(time.Hour), Roles: map[wire.Role]wire.KeyRole{
+		wire.RoleRoot: role(k.root), wire.RoleAuthor: role(authors...), wire.RoleController: role(k.control),
 	}}
 	payload, err := r.Encode()
 	must(t, err)
 	envelope, err := wire.Seal(wire.TypeRoot, payload, k.root)
 	must(t, err)
-	k.trust, err = wire.NewTrust(envelope)
-	must(t, err)
-	return k
+	return envelope
+}
+
+// authors replaces the release authors in the root that the next controller is started with.
+func (f *fleet) authors(authors ...wire.PrivateKey) {
+	f.t.Helper()
+	next, err := f.trust.Update(f.sign(f.t, f.trust.Root().Version+1, authors...), time.Now())
+	must(f.t, err)
+	f.trust = next
 }
 
 func newKey(t testing.TB) wire.PrivateKey {

@@ -15,15 +15,15 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// Start begins a rollout, if [Controller.Plan] can say what it would do and the bus has the
-// bundle's content. It is on disk once Start returns.
+// Start begins a rollout, if [Controller.Plan] can say what it would do and agents can
+// stage the bundle. It is on disk once Start returns.
 func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (AppView, error) {
 	planned, err := c.Plan(ctx, req)
 	if err == nil {
 		err = c.Sure() // before the bus is asked, which may not answer
 	}
 	if err == nil {
-		err = c.stored(ctx, planned.Digest)
+		err = c.stageable(ctx, planned.Digest)
 	}
 	if err != nil {
 		return AppView{}, err

@@ -119,7 +119,7 @@ func (c *Controller) Plan(ctx context.Context, req StartRequest) (PlanView, erro
 			return view, err
 		}
 	}
-	c.planStored(ctx, &view, states)
+	c.planStageable(ctx, &view, states)
 	return view, nil
 }
 

@@ -47,17 +47,20 @@ const (
 	lookWithin = 3 * time.Second
 )
 
-// stored returns nil if the bus has all of a bundle's content, for agents to stage: the
-// manifest may be kept here although a bus that was wiped has lost it. Of a bundle that is
-// not published it says nothing.
-func (c *Controller) stored(ctx context.Context, digest wire.Digest) error {
+// stageable returns nil if agents can stage a bundle: its authors are trusted today, and the
+// bus has all of its content. The manifest may be kept here although a bus that was wiped has
+// lost it. Of a bundle that is not published it says nothing.
+func (c *Controller) stageable(ctx context.Context, digest wire.Digest) error {
 	b, err := do(ctx, c, func() (BundleInfo, error) { return c.bundles[digest], nil })
 	if err != nil || b.Digest.IsZero() {
 		return err
 	}
-	ix, _, err := c.readPayload(ctx, b.Index)
+	ix, payload, err := c.readPayload(ctx, b.Index)
 	var missing []wire.Digest
 	if err == nil {
+		if _, _, untrusted := c.cfg.Trust.OpenManifest(payload, ix.Signatures); untrusted != nil {
+			return fmt.Errorf("%w: agents would not take %s %s: publish it again, signed by authors of today's root (%v)", ErrConflict, b.App, b.Version, untrusted)
+		}
 		missing, err = c.MissingBlobs(ctx, append(ix.Chunks(), b.Index))
 	}
 	switch {
@@ -69,16 +72,16 @@ func (c *Controller) stored(ctx context.Context, digest wire.Digest) error {
 	return nil
 }
 
-// planStored warns where agents could not stage what a plan rolls out, or not the bundle
+// planStageable warns where agents could not stage what a plan rolls out, or not the bundle
 // that they would go back to.
-func (c *Controller) planStored(ctx context.Context, view *PlanView, states []rollout.RegionRecord) {
+func (c *Controller) planStageable(ctx context.Context, view *PlanView, states []rollout.RegionRecord) {
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
 	known := make(map[wire.Digest]error)
 	warn := func(p *PlanRegion, digest wire.Digest, format string) {
 		err, there := known[digest]
 		if !there {
-			err = c.stored(ctx, digest)
+			err = c.stageable(ctx, digest)
 			known[digest] = err
 		}
 		if err != nil {
@@ -168,8 +171,7 @@ func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) 
 }
 
 // follows holds m against the newest bundle of its app and returns that one's digest, zero
-// for none. Its manifest was verified when it was published, and is what was verified by
-// its digest: whether its authors are still trusted does not matter here.
+// for none.
 func (c *Controller) follows(ctx context.Context, m *wire.Manifest, digest wire.Digest) (wire.Digest, error) {
 	last, err := do(ctx, c, func() (BundleInfo, error) {
 		last := c.newest(m.App)
@@ -181,13 +183,9 @@ func (c *Controller) follows(ctx context.Context, m *wire.Manifest, digest wire.
 	if err != nil || last.Digest.IsZero() {
 		return wire.Digest{}, err
 	}
-	_, payload, err := c.readPayload(ctx, last.Index)
+	old, err := c.manifest(ctx, last.Digest)
 	if err != nil {
 		return wire.Digest{}, fmt.Errorf("cannot compare %s %s with %s, the newest published: %w", m.App, m.Version, last.Version, err)
-	}
-	old, err := wire.DecodeManifest(payload)
-	if err != nil {
-		return wire.Digest{}, err
 	}
 	return last.Digest, m.Follows(old)
 }
@@ -307,7 +305,9 @@ func (c *Controller) Bundles(ctx context.Context, app wire.App) ([]BundleInfo, e
 	return infos, err
 }
 
-// manifest returns the verified manifest of a published bundle, from the cache or the bus.
+// manifest returns the manifest of a published bundle, from the cache or the bus. It was
+// verified when it was published, and is what was verified by its digest: what regions run is
+// compared and purged whatever has become of its authors' keys.
 func (c *Controller) manifest(ctx context.Context, digest wire.Digest) (*wire.Manifest, error) {
 	if digest.IsZero() {
 		return nil, nil
@@ -322,9 +322,16 @@ func (c *Controller) manifest(ctx context.Context, digest wire.Digest) (*wire.Ma
 	if info.Digest.IsZero() {
 		return nil, fmt.Errorf("%w: no bundle %s is published", ErrNotFound, digest.Short())
 	}
-	_, m, _, err := c.readBundle(ctx, info.Index)
+	ix, payload, err := c.readPayload(ctx, info.Index)
 	if errors.Is(err, wire.ErrNotFound) {
 		return nil, lost(info)
+	}
+	if err == nil && ix.Digest != digest {
+		err = fmt.Errorf("%w: its pack is of bundle %s", ErrInvalid, ix.Digest.Short())
+	}
+	var m *wire.Manifest
+	if err == nil {
+		m, err = wire.DecodeManifest(payload)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bundle %s: %w", digest.Short(), err)

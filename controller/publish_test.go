@@ -251,6 +251,50 @@ func TestManifestLost(t *testing.T) {
 	}
 }
 
+// Once an author's key is replaced in the root, what regions run is still compared and
+// purged, and nothing that only the old key has signed is rolled out anew.
+func TestAuthorReplaced(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1")})
+	d := f.drive()
+	alive := f.purger
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
+
+	d = f.bounce(d, f.dir, func() { f.purger = newPurger(t, "http://127.0.0.1:1") })
+	v2 := f.publish(d, site(edge, "2", "a2", "b"))
+	_, err := d.Start(t.Context(), controller.StartRequest{App: edge, Version: "2", Plan: plan([]wire.Region{ams})}, "op")
+	must(t, err)
+	eventually(t, func() error {
+		entries, err := d.Purges(t.Context(), ams, edge)
+		must(t, err)
+		if !slices.ContainsFunc(entries, func(e controller.PurgeView) bool { return e.Item.Epoch == 2 }) {
+			return errors.New("nothing is to be purged")
+		}
+		return nil
+	})
+	next := newKey(t)
+	d = f.bounce(d, f.dir, func() { f.purger = alive; f.authors(next) })
+	f.ends(d, v2, "done") // the purge under way is carried through
+
+	for _, v := range []wire.Version{"1", "2"} {
+		req := controller.StartRequest{App: edge, Version: v, Plan: plan([]wire.Region{ams})}
+		want := fmt.Sprintf("agents would not take edge %s: publish it again, signed by authors of today's root", v)
+		view, err := d.Plan(t.Context(), req)
+		must(t, err)
+		if !slices.ContainsFunc(view.Regions[0].Warnings, func(w string) bool { return strings.HasPrefix(w, want) }) {
+			t.Errorf("the plan warns %q, want %q among it", view.Regions[0].Warnings, want)
+		}
+		_, err = d.Start(t.Context(), req, "op")
+		wantErr(t, "a start of what only the old key has signed", err, controller.ErrConflict)
+		if err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("refused with %v, want %q", err, want)
+		}
+	}
+	v3, err := d.Publish(t.Context(), site(edge, "3", "a3", "b").pack(t, d.PutBlob, next), "op")
+	must(t, err)
+	f.roll(d, v3, plan([]wire.Region{ams}), "done")
+}
+
 // v3Digest finds the bundle's digest in an encoded index.
 func v3Digest(t *testing.T, index string) string {
 	t.Helper()

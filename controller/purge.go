@@ -171,7 +171,7 @@ func (c *Controller) purge(ctx context.Context, e rollout.Purge) error {
 // hopeless reports whether reading the same manifests again would give the same error. A
 // bus that does not answer in time is not.
 func hopeless(err error) bool {
-	for _, final := range []error{ErrInvalid, ErrNotFound, wire.ErrInvalid, wire.ErrSignature, wire.ErrTooLarge} {
+	for _, final := range []error{ErrInvalid, ErrNotFound, wire.ErrInvalid, wire.ErrTooLarge} {
 		if errors.Is(err, final) {
 			return true
 		}
