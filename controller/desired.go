@@ -26,7 +26,7 @@ func (c *Controller) desire(w *write, region wire.Region, states map[wire.App]ro
 	orders := make(map[wire.App]wire.Order)
 	for _, app := range wire.Keys(states) {
 		if o := rollout.OrderFor(states[app], region); o.Base != nil || o.Next != nil {
-			orders[app] = o
+			orders[app] = c.offer(o)
 		}
 	}
 	encoded, err := wire.EncodeJSON(orders)
@@ -55,6 +55,27 @@ func (c *Controller) desire(w *write, region wire.Region, states map[wire.App]ro
 	next := want{d.Sequence, wire.DigestOf(encoded), envelope}
 	w.put[wantKey(region)] = next
 	return next, true, nil
+}
+
+// offer has an order name the packs that the catalogue has of its bundles now: a bundle may
+// have been published again since the rollout to it began.
+func (c *Controller) offer(o wire.Order) wire.Order {
+	newest := func(t wire.Target) wire.Target {
+		if b, there := c.bundles[t.Digest]; there {
+			t.Packs = []wire.PackRef{{Index: b.Index}}
+		}
+		return t
+	}
+	if o.Base != nil {
+		base := newest(*o.Base)
+		o.Base = &base
+	}
+	if o.Next != nil {
+		next := *o.Next
+		next.Target = newest(next.Target)
+		o.Next = &next
+	}
+	return o
 }
 
 // catchUp makes the next document of a region one above what the bus already holds,

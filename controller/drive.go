@@ -166,28 +166,40 @@ func (c *Controller) resume(ctx context.Context) error {
 	return nil
 }
 
-// reorder signs a region's desired document again if it does not say what the engines
+// reorder signs the desired documents of regions again that do not say what the engines
 // order, be it nothing: the bus may have kept the record of the one and lost that of the
-// other. Without any app there is nothing that a document could contradict.
-func (c *Controller) reorder(region wire.Region) error {
-	ordered := c.wants[region].Sequence > 0
-	for _, app := range wire.Keys(c.states) {
-		o := rollout.OrderFor(c.states[app], region)
-		ordered = ordered || o.Base != nil || o.Next != nil
-	}
-	if len(c.states) == 0 || !ordered {
+// other, or a bundle was published again. Without any app there is nothing that a document
+// could contradict.
+func (c *Controller) reorder(regions ...wire.Region) error {
+	if len(c.states) == 0 {
 		return nil
 	}
 	w := &write{put: map[string]any{}}
-	v, changed, err := c.desire(w, region, c.states)
-	if err != nil || !changed {
-		return err
+	wants := make(map[wire.Region]want)
+	for _, region := range regions {
+		ordered := c.wants[region].Sequence > 0
+		for _, app := range wire.Keys(c.states) {
+			o := rollout.OrderFor(c.states[app], region)
+			ordered = ordered || o.Base != nil || o.Next != nil
+		}
+		if !ordered {
+			continue
+		}
+		v, changed, err := c.desire(w, region, c.states)
+		if err != nil {
+			return err
+		}
+		if changed {
+			wants[region] = v
+		}
 	}
 	if err := c.commit(w); err != nil {
 		return err
 	}
-	c.wants[region] = v
-	c.queue.add(rollout.Publish{Region: region})
+	for _, region := range wire.Keys(wants) {
+		c.wants[region] = wants[region]
+		c.queue.add(rollout.Publish{Region: region})
+	}
 	c.wake()
 	return nil
 }

@@ -134,7 +134,8 @@ func (c *Controller) PutBlob(ctx context.Context, d wire.Digest, data []byte) er
 // Publish takes in the bundle whose full pack's index is given and whose blobs have all
 // been uploaded: it verifies the signatures of the release authors, every rule that can
 // be checked without the content, the limits of the app's newest bundle among them, and
-// that the version is the app's highest. Publishing the same bundle again is free.
+// that the version is the app's highest. Publishing the same bundle again is free; with
+// other signatures, or packed in another way, it replaces what agents are offered.
 func (c *Controller) Publish(ctx context.Context, index wire.Digest, by string) (BundleInfo, error) {
 	ix, m, authors, err := c.readBundle(ctx, index)
 	if err != nil {
@@ -194,7 +195,7 @@ func (c *Controller) follows(ctx context.Context, m *wire.Manifest, digest wire.
 // before. It runs in the loop.
 func (c *Controller) register(info BundleInfo, m *wire.Manifest, before wire.Digest) (BundleInfo, error) {
 	if old, there := c.bundles[info.Digest]; there {
-		return old, nil
+		return c.renew(old, info)
 	}
 	last := c.newest(info.App)
 	if info.Version.Compare(last.Version) <= 0 {
@@ -214,6 +215,26 @@ func (c *Controller) register(info BundleInfo, m *wire.Manifest, before wire.Dig
 	c.manifests.put(info.Digest, m)
 	c.emit(Event{App: info.App, Kind: "bundle", Text: fmt.Sprintf("%s %s published by %s", info.App, info.Version, info.By)})
 	return info, nil
+}
+
+// renew takes in that a bundle was published again: other authors may have signed it, and it
+// may be packed in another way. Orders that name it offer the new pack from now on. It runs
+// in the loop.
+func (c *Controller) renew(old, again BundleInfo) (BundleInfo, error) {
+	info := old
+	info.Index, info.Packed, info.Authors = again.Index, again.Packed, again.Authors
+	if info.Index == old.Index && slices.Equal(info.Authors, old.Authors) {
+		return old, nil
+	}
+	w := &write{put: map[string]any{bundleKey(info.Digest): info}}
+	c.audit(w, AuditEntry{By: again.By, Kind: "publish", App: info.App,
+		Text: fmt.Sprintf("%s published %s %s (%s) again, signed by %v, before by %v", again.By, info.App, info.Version, info.Digest.Short(), info.Authors, old.Authors)})
+	if err := c.commit(w); err != nil {
+		return BundleInfo{}, err
+	}
+	c.bundles[info.Digest] = info
+	c.emit(Event{App: info.App, Kind: "bundle", Text: fmt.Sprintf("%s %s published again by %s", info.App, info.Version, again.By)})
+	return info, c.reorder(wire.Keys(c.cfg.Regions)...)
 }
 
 // newest returns the app's bundle of the highest version, the zero one if there is none.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/wire"
 	"github.com/ebbgate/ebbgate/wire/membus"
@@ -290,9 +292,75 @@ func TestAuthorReplaced(t *testing.T) {
 			t.Errorf("refused with %v, want %q", err, want)
 		}
 	}
-	v3, err := d.Publish(t.Context(), site(edge, "3", "a3", "b").pack(t, d.PutBlob, next), "op")
+	for _, c := range []content{site(edge, "2", "a2", "b"), site(edge, "3", "a3", "b")} {
+		info, err := d.Publish(t.Context(), c.pack(t, d.PutBlob, next), "op")
+		must(t, err)
+		f.roll(d, info, plan([]wire.Region{ams}), "done")
+	}
+}
+
+// Content that the bus has lost may be published again by another author: the catalogue
+// tells so, and what regions run or are to run is offered as it was published last.
+func TestPublishedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1"), config: func(c *controller.Config) { *c = controller.WithLosses(*c, 50*time.Millisecond) }})
+	other := newKey(t)
+	f.authors(f.author, other)
+	d := f.drive()
+	empty := f.bus.Keep()
+	v1, v2 := site(edge, "1", "a", "b"), site(edge, "2", "a2", "b")
+	first := []controller.BundleInfo{f.publish(d, v1), f.publish(d, v2)}
+	f.roll(d, first[0], plan([]wire.Region{ams}), "done")
+	f.agents["a1"].behave(behaviour{silent: true})
+	_, err := d.Start(t.Context(), controller.StartRequest{App: edge, Version: "2", Plan: plan([]wire.Region{ams})}, "op")
 	must(t, err)
-	f.roll(d, v3, plan([]wire.Region{ams}), "done")
+	d.settles()
+	f.setBack(empty)
+
+	var again []controller.BundleInfo
+	for i, c := range []content{v1, v2} {
+		for range 2 { // the second time changes nothing
+			info, err := d.Publish(t.Context(), c.pack(t, d.PutBlob, other), "carol")
+			must(t, err)
+			want := first[i]
+			want.Index, want.Packed, want.Authors = info.Index, info.Packed, []string{other.Public().ID()}
+			if diff := cmp.Diff(want, info); diff != "" || info.Index == first[i].Index {
+				t.Errorf("published again (-want +got):\n%s", diff)
+			}
+			again = append(again[:i], info)
+		}
+	}
+	list, err := d.Bundles(t.Context(), edge)
+	must(t, err)
+	if diff := cmp.Diff(again, list); diff != "" {
+		t.Errorf("the catalogue (-want +got):\n%s", diff)
+	}
+	var told []string
+	for _, e := range f.auditHolds(d) {
+		if e.Kind == "publish" && e.By == "carol" {
+			told = append(told, e.Text)
+		}
+	}
+	if len(told) != 2 || !strings.Contains(told[0], "carol published edge 1 ") || !strings.Contains(told[0], other.Public().ID()) {
+		t.Errorf("the audit log tells %q", told)
+	}
+	eventually(t, func() error {
+		envelope, err := f.bus.Controller("reader").Want(t.Context(), ams)
+		if err != nil {
+			return err
+		}
+		order, err := f.trust.OpenDesired(envelope, ams)
+		must(t, err)
+		o := order.Apps[edge]
+		for i, target := range []wire.Target{*o.Base, o.Next.Target} {
+			if target.Digest != again[i].Digest || len(target.Packs) != 1 || target.Packs[0].Index != again[i].Index {
+				return fmt.Errorf("order %d offers %s as %v, want %s", order.Sequence, target.Version, target.Packs, again[i].Index)
+			}
+		}
+		return nil
+	})
+	f.agents["a1"].behave(behaviour{})
+	f.ends(d, again[1], "done")
 }
 
 // v3Digest finds the bundle's digest in an encoded index.

@@ -28,8 +28,8 @@ type BundleInfo struct {
 	Bytes     int64        `json:"bytes"`  // content
 	Packed    int64        `json:"packed"` // what travels
 	Authors   []string     `json:"authors"`
-	Published time.Time    `json:"published"`
-	By        string       `json:"by"`
+	Published time.Time    `json:"published"` // first
+	By        string       `json:"by"`        // who published it first
 	// Missing: the bus has lost the content, and it has to be published again before it can
 	// be rolled out. Only a list says so; of what the bus does not answer about it is false.
 	Missing bool `json:"missing,omitempty"`
