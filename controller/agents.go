@@ -96,12 +96,13 @@ func (r *registry) put(e enrolled) {
 	r.agents[e.Region][e.Agent] = &node{enrolled: e}
 }
 
-// heard replaces an agent's report if this one is newer or stored later.
+// heard replaces an agent's report if this one is newer, or the same and stored later: an
+// agent whose bus did not answer has it stored once more, and was there when it did.
 func (r *registry) heard(region wire.Region, id wire.AgentID, report *wire.Report, stored time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.agents[region][id]
-	if n == nil || !report.Newer(n.report) {
+	if n == nil || !report.Newer(n.report) && (n.report.Newer(report) || !stored.After(n.stored)) {
 		return false
 	}
 	n.report, n.stored = report, stored

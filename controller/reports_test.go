@@ -129,6 +129,55 @@ func TestReportsKept(t *testing.T) {
 	})
 }
 
+// A report that the bus stores once more, since its agent had heard no answer, says that the
+// agent is there; nothing else of it is news, and an older one stored later is none.
+func TestReportStoredAgain(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one("a1")})
+	d := f.drive()
+	f.roll(d, f.publish(d, site(edge, "1", "a", "b")), plan([]wire.Region{ams}), "done")
+	f.agents["a1"].behave(behaviour{silent: true})
+	bus := f.bus.Agent("again")
+	store := func(sequence uint64) {
+		r := f.agents["a1"].document()
+		r.Sequence = sequence
+		payload, err := wire.EncodeJSON(r)
+		must(t, err)
+		envelope, err := wire.Seal(wire.TypeReport, payload, f.agents["a1"].key)
+		must(t, err)
+		must(t, bus.Report(t.Context(), ams, "a1", envelope))
+	}
+	heard := func() (at time.Time, sequence uint64) {
+		agents, err := d.Agents(t.Context(), ams)
+		must(t, err)
+		return agents[0].Reported, agents[0].Report.Sequence
+	}
+	var last time.Time
+	for range 2 {
+		store(1000)
+		eventually(t, func() error {
+			at, sequence := heard()
+			v, err := d.App(t.Context(), edge)
+			must(t, err)
+			if engine := v.Summary.Regions[0].Agents[0].Stored; sequence != 1000 || !at.After(last) || !engine.Equal(at) {
+				return fmt.Errorf("report %d was stored at %s, and at %s for the engine, want 1000 after %s", sequence, at, engine, last)
+			}
+			last = at
+			return nil
+		})
+	}
+	store(999)
+	eventually(t, func() error {
+		if !strings.Contains(d.log.String(), "older than its last one") {
+			return errors.New("nothing about an older report")
+		}
+		return nil
+	})
+	if at, sequence := heard(); sequence != 1000 || !at.Equal(last) {
+		t.Errorf("after an older report, %d was stored at %s, want 1000 at %s", sequence, at, last)
+	}
+}
+
 // A reader of events goes on where it was.
 func TestEventsResume(t *testing.T) {
 	f := newFleet(t, spec{regions: one("a1")})

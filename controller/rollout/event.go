@@ -35,7 +35,7 @@ type Member struct {
 }
 
 // Reported brings a verified report of an agent. Reports of agents that are not enrolled,
-// and reports that are not newer than the last, are ignored.
+// and reports that are not newer than the last, nor the same and stored later, are ignored.
 type Reported struct {
 	Now         time.Time      `json:"now"`
 	Region      wire.Region    `json:"region"`

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"reflect"
 	"slices"
@@ -166,7 +167,8 @@ func (c *controller) observe(m message) {
 		return
 	}
 	old, known := c.reports[m.agent]
-	if known && (m.incarnation < old.incarnation || m.incarnation == old.incarnation && m.sequence <= old.sequence) {
+	at := cmp.Or(cmp.Compare(m.incarnation, old.incarnation), cmp.Compare(m.sequence, old.sequence))
+	if known && (at < 0 || at == 0 && !m.stored.After(old.stored)) {
 		return
 	}
 	c.reports[m.agent] = m

@@ -319,12 +319,22 @@ func (n *node) send() {
 		n.later(n.luck.between(time.Second, 3*time.Second), n.changed)
 		return
 	}
-	b := n.w.bus
-	b.carry(n.luck, func() {
-		if !n.cut && !b.cut[n.region] && !b.missing {
-			b.report(m)
-		}
-	}, n.region)
+	store := func() {
+		b := n.w.bus
+		b.carry(n.luck, func() {
+			if !n.cut && !b.cut[n.region] && !b.missing {
+				b.report(m)
+			}
+		}, n.region)
+	}
+	store()
+	if n.w.strikes(faultRepeat, 10, n.region) { // the bus has it, and did not say so
+		n.later(n.luck.between(4*time.Second, 8*time.Second), func() {
+			if n.sequence == m.sequence && n.online() {
+				store()
+			}
+		})
+	}
 }
 
 // render makes the report that is sent next.
