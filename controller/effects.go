@@ -14,22 +14,23 @@ import (
 // effectQueue holds effects that are journaled and not yet carried out, in order, each
 // once. The zero value is ready.
 type effectQueue struct {
-	mu      sync.Mutex // guards waiting
+	mu      sync.Mutex // guards all below
 	waiting []rollout.Effect
+	ids     map[string]bool // of those that wait
 }
 
 func (q *effectQueue) add(effects ...rollout.Effect) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.ids == nil {
+		q.ids = make(map[string]bool)
+	}
 	for _, e := range effects {
 		if _, done := e.(rollout.Decide); done {
 			continue // committed together with the record
 		}
-		known := false
-		for _, w := range q.waiting {
-			known = known || w.ID() == e.ID()
-		}
-		if !known {
+		if id := e.ID(); !q.ids[id] {
+			q.ids[id] = true
 			q.waiting = append(q.waiting, e)
 		}
 	}
@@ -43,6 +44,7 @@ func (q *effectQueue) next() (rollout.Effect, bool) {
 	}
 	e := q.waiting[0]
 	q.waiting = q.waiting[1:]
+	delete(q.ids, e.ID())
 	return e, true
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/ebbgate/ebbgate/controller/rollout"
 	"github.com/ebbgate/ebbgate/wire"
 )
 
@@ -111,3 +112,12 @@ const LeaseBeat = leaseBeat
 
 // Confirmed says when the bus last said that the lease is the controller's.
 func (c *Controller) Confirmed() time.Time { return *c.confirmed.Load() }
+
+// EffectQueue holds effects that wait.
+type EffectQueue = effectQueue
+
+// Add adds effects, each once.
+func (q *effectQueue) Add(effects ...rollout.Effect) { q.add(effects...) }
+
+// Next takes the first one.
+func (q *effectQueue) Next() (rollout.Effect, bool) { return q.next() }
