@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ebbgate/ebbgate/cdn"
 	"github.com/ebbgate/ebbgate/controller"
@@ -75,6 +76,63 @@ func TestHistoryIsBounded(t *testing.T) {
 		must(t, raw.PutJournal(context.Background(), fence, controller.HistoryKey(edge, oldest), journal[controller.HistoryKey(edge, started[1])]))
 	})
 	check(d)
+}
+
+// The loop decides while somebody reads a long history: it only hands out what there is.
+func TestHistoryIsReadAside(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one()})
+	d := f.drive()
+	ctx := t.Context()
+	f.publish(d, site(edge, "1", "a", "b"))
+	v, err := d.Start(ctx, controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams})}, "op")
+	must(t, err)
+	d.settles()
+	past := *v.Rollout
+	past.Plan.Waves = nil
+	for i := range 100 {
+		past.Plan.Waves = append(past.Plan.Waves, rollout.Wave{
+			Regions: []wire.Region{wire.Region(fmt.Sprintf("r%d", i))}, Strategy: rollout.StrategyCanary,
+			Steps: slices.Repeat([]rollout.PlanStep{{Activate: rollout.Share(50)}}, 10),
+		})
+	}
+	d = f.bounce(d, f.dir, func() {
+		raw := f.bus.Controller("saboteur")
+		_, fence, err := raw.Lease(ctx)
+		must(t, err)
+		for i := range controller.KeptHistory {
+			past.ID = fmt.Sprintf("2020%04d", i)
+			data, err := wire.EncodeJSON(past)
+			must(t, err)
+			r, err := controller.EncodeRecord(1, 1, string(data))
+			must(t, err)
+			must(t, raw.PutJournal(ctx, fence, controller.HistoryKey(edge, past.ID), r))
+		}
+	})
+
+	read, began := make(chan struct{}), time.Now()
+	go func() {
+		defer close(read)
+		all, err := d.History(context.Background(), edge)
+		if err != nil || len(all) != controller.KeptHistory+1 || all[1].ID != past.ID {
+			t.Errorf("history has %d rollouts, %v, want %d", len(all), err, controller.KeptHistory+1)
+		}
+	}()
+	var longest time.Duration
+	for reading := true; reading; {
+		at := time.Now()
+		_, err := d.App(ctx, edge)
+		must(t, err)
+		longest = max(longest, time.Since(at))
+		select {
+		case <-read:
+			reading = false
+		default:
+		}
+	}
+	if took := time.Since(began); longest > took/2 {
+		t.Errorf("the loop was busy for %s of the %s that it took to read the history", longest, took)
+	}
 }
 
 // When a region commits, the purges of its earlier epochs are forgotten, and no others.

@@ -157,23 +157,33 @@ func (c *Controller) Apps(ctx context.Context) ([]AppView, error) {
 // History returns the rollouts of an app, newest first: the active or last one and up to
 // 100 before it.
 func (c *Controller) History(ctx context.Context, app wire.App) ([]rollout.Rollout, error) {
-	return do(ctx, c, func() ([]rollout.Rollout, error) {
+	var records [][]byte // decoded below, which the loop has no time for
+	s, err := do(ctx, c, func() (rollout.State, error) {
 		s, there := c.states[app]
 		if !there {
-			return nil, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
+			return s, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
 		}
-		past := []rollout.Rollout{}
-		err := c.pastRollouts(app, func(_ string, v []byte) error {
-			r, err := decodeRecord[rollout.Rollout](v)
-			past = append(past, r)
-			return err
+		return s, c.pastRollouts(app, func(_ string, v []byte) error {
+			records = append(records, slices.Clone(v))
+			return nil
 		})
-		if s.Rollout != nil {
-			past = append(past, *s.Rollout)
-		}
-		slices.Reverse(past)
-		return past, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	past := []rollout.Rollout{}
+	for _, v := range records {
+		r, err := decodeRecord[rollout.Rollout](v)
+		if err != nil {
+			return nil, err
+		}
+		past = append(past, r)
+	}
+	if s.Rollout != nil {
+		past = append(past, *s.Rollout)
+	}
+	slices.Reverse(past)
+	return past, nil
 }
 
 // Regions returns every configured region, by name.
