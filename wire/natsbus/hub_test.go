@@ -1,11 +1,14 @@
 package natsbus_test
 
 import (
+	"bytes"
 	"log/slog"
 	"net/url"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ebbgate/ebbgate/controller/hub"
 	"github.com/ebbgate/ebbgate/wire"
@@ -111,5 +114,38 @@ func until(t *testing.T, check func() error) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A store of content that was emptied takes the same content again: it is how an operator
+// makes room.
+func TestContentIsEmptied(t *testing.T) {
+	e := start(t)
+	b := controller(t, e.s.Keys(), "c1", e.url)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(b.Setup(t.Context(), 1))
+	blob := []byte("content")
+	d := wire.DigestOf(blob)
+	creds, err := e.s.Keys().MintControllerCreds("op")
+	must(err)
+	nc, _ := raw(t, "op", creds, e.url)
+	js, err := jetstream.New(nc)
+	must(err)
+	for range 2 {
+		if has, err := b.HasBlob(t.Context(), d); err != nil || has {
+			t.Fatalf("an empty store has the blob: %t, %v", has, err)
+		}
+		must(b.PutBlob(t.Context(), d, blob))
+		if got, err := b.Blob(t.Context(), d); err != nil || !bytes.Equal(got, blob) {
+			t.Fatalf("stored is %q, %v", got, err)
+		}
+		s, err := js.Stream(t.Context(), wire.StreamBlob)
+		must(err)
+		must(s.Purge(t.Context()))
 	}
 }
