@@ -39,14 +39,21 @@ type fleet struct {
 	nodes   map[wire.Region][]*node
 	lists   map[wire.Region]Members
 	purging map[string]*job
-	stuck   map[wire.Region]string // region → "hold", "unseen …", or why its purges fail
-	sources map[string]Measured    // gate → what is answered
-	asked   []Measure              // not answered yet
-	restart int                    // lose all memory but the Record after every so many events; 0: never
+	stuck   map[wire.Region]string   // region → "hold", "unseen …", or why its purges fail
+	sources map[string]Measured      // gate → what is answered
+	lags    map[string]time.Duration // gate → how long its source takes to answer
+	asked   []asked                  // not answered yet
+	restart int                      // lose all memory but the Record after every so many events; 0: never
 	fed     int
 	out     func(format string, args ...any)
 	check   func(before State, e Event, after State, effects []Effect)
 	quiet   bool
+}
+
+// asked is a reading that is answered at a time.
+type asked struct {
+	Measure
+	at time.Time
 }
 
 type job struct {
@@ -58,7 +65,7 @@ func newFleet(t testing.TB) *fleet {
 	return &fleet{
 		t: t, s: State{Record: Record{App: "edge-proxy"}}, now: epoch0,
 		nodes: map[wire.Region][]*node{}, lists: map[wire.Region]Members{},
-		purging: map[string]*job{}, stuck: map[wire.Region]string{}, sources: map[string]Measured{},
+		purging: map[string]*job{}, stuck: map[wire.Region]string{}, sources: map[string]Measured{}, lags: map[string]time.Duration{},
 		out: func(string, ...any) {},
 	}
 }
@@ -140,7 +147,7 @@ func (f *fleet) do(eff Effect) {
 	case Publish:
 		f.say("%s publish  %s: %s", f.clock(), eff.Region, orderLine(OrderFor(f.s, eff.Region)))
 	case Measure:
-		f.asked = append(f.asked, eff)
+		f.asked = append(f.asked, asked{eff, f.now.Add(f.lags[eff.Gate.Name])})
 	case Purge:
 		f.say("%s PURGE    %s: epoch %d round %d from %s to %s", f.clock(), eff.Region, eff.Epoch, eff.Round, f.names(digests(eff.From)...), f.names(eff.To))
 		f.purging[eff.ID()] = &job{eff, f.now.Add(2 * time.Second)}
@@ -262,6 +269,10 @@ func (f *fleet) second() {
 	asked := f.asked
 	f.asked = nil
 	for _, m := range asked {
+		if f.now.Before(m.at) {
+			f.asked = append(f.asked, m)
+			continue
+		}
 		if answer, ok := f.sources[m.Gate.Name]; ok {
 			answer.Now, answer.Region, answer.Epoch, answer.Gate, answer.Round = f.now, m.Region, m.Epoch, m.Gate.Name, m.Round
 			answer.Alone = len(m.Rest) == 0

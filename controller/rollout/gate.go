@@ -14,7 +14,8 @@ import (
 // either a Prometheus server or a webhook; both are named in the controller's
 // configuration, so that a plan cannot make the controller call anyone else.
 //
-// A gate passes on a reading that was asked for after the bake. A reading that is bad
+// A gate passes on its newest answer, if that was asked for after the bake and not much longer
+// ago than Interval. A reading that is bad
 // Failures times in a row fails the rollout at any time after the first agent switched. A
 // source that does not answer, has no data or too few samples makes it hold: what is not
 // known never passes.
@@ -41,7 +42,7 @@ type Gate struct {
 }
 
 // unanswered is by how much more than the interval a reading may take before it is asked
-// for again.
+// for again, and by how much older its answer may be and still count.
 const unanswered = 30 * time.Second
 
 func baseGate() Gate {
@@ -117,7 +118,8 @@ type Reading struct {
 	Gate     string    `json:"gate"`
 	Round    int       `json:"round"` // of asking, from 1 in each change of the region
 	Asked    time.Time `json:"asked"`
-	Answered int       `json:"answered"` // round that the rest is of; below Round: an answer is awaited
+	Answered int       `json:"answered"`       // round that the rest is of; below Round: an answer is awaited
+	Taken    time.Time `json:"taken,omitzero"` // when that round was asked
 
 	Cohort  Sample  `json:"cohort,omitzero"` // of the agents that switched
 	Rest    Sample  `json:"rest,omitzero"`   // of those it is compared with

@@ -59,7 +59,9 @@ func (rr *RegionRecord) read(rd Reading) {
 // open reports whether an answer is awaited.
 func (rd Reading) open() bool { return rd.Answered < rd.Round }
 
-// passed reports whether every gate passes on a reading that was asked for after the bake.
+// passed reports whether every gate passes on an answer to what was asked after the bake. While
+// it is asked again the newest answer counts, until it should long have been followed by
+// another: a source may take longer to answer than the interval is.
 func (s State) passed(r wire.Region, over time.Time) bool {
 	rr := s.Regions[r]
 	if rr.Waived != "" {
@@ -67,15 +69,15 @@ func (s State) passed(r wire.Region, over time.Time) bool {
 	}
 	for _, g := range s.gates(r) {
 		rd := rr.reading(g.Name)
-		if rd.open() || rd.Asked.Before(over) || rd.Verdict != VerdictPass {
+		age := s.Now.Sub(rd.Taken) // negative: the clock was set back
+		if rd.Verdict != VerdictPass || rd.Taken.Before(over) || age < 0 || age > g.Interval.Std()+unanswered {
 			return false
 		}
 	}
 	return true
 }
 
-// passedLast reports whether the newest answer of every gate is good, also while it is asked
-// again.
+// passedLast reports whether the newest answer of every gate is good, however old it is.
 func (s State) passedLast(r wire.Region) bool {
 	return !slices.ContainsFunc(s.gates(r), func(g Gate) bool { return s.Regions[r].reading(g.Name).Verdict != VerdictPass })
 }
@@ -94,7 +96,7 @@ func (s State) unknown(r wire.Region, over time.Time) (Reading, bool) {
 			rd.Verdict, rd.Text = VerdictNone, "there is nothing to measure, no agent that runs the release is heard of"
 			return rd, true
 		}
-		if rd.Verdict == VerdictNone && (held || !rd.open() && !rd.Asked.Before(over)) {
+		if rd.Verdict == VerdictNone && (held || !rd.Taken.Before(over)) {
 			return rd, true
 		}
 	}
@@ -153,7 +155,8 @@ func (t *turn) measured(e Measured) {
 		return
 	}
 	was := rd.Verdict
-	rd.Answered, rd.Cohort, rd.Rest = e.Round, e.Cohort.finite(), e.Rest.finite()
+	rd.Answered, rd.Taken = e.Round, rd.Asked
+	rd.Cohort, rd.Rest = e.Cohort.finite(), e.Rest.finite()
 	rd.Verdict, rd.Text = g.judge(e)
 	rd.Text = wire.Clip(rd.Text)
 	switch rd.Verdict {
@@ -183,7 +186,7 @@ func (t *turn) tellGates(r wire.Region, what string) {
 }
 
 func gateInputs(g Gate, rd Reading) map[string]string {
-	in := map[string]string{"gate": g.Name, "source": g.source(), "verdict": string(rd.Verdict), "round": fmt.Sprint(rd.Round), "bad": fmt.Sprint(rd.Bad), "failures": fmt.Sprint(g.Failures)}
+	in := map[string]string{"gate": g.Name, "source": g.source(), "verdict": string(rd.Verdict), "round": fmt.Sprint(rd.Answered), "bad": fmt.Sprint(rd.Bad), "failures": fmt.Sprint(g.Failures)}
 	for _, n := range []struct {
 		name string
 		v    *float64

@@ -199,6 +199,12 @@ func (f *fleet) command(w []string, plan string) error {
 			m.Cohort, m.Rest = Sample{numbers[0], numbers[1]}, Sample{numbers[2], numbers[3]}
 		}
 		f.sources[w[1]] = m
+	case "lag": // lag GATE DURATION
+		d, err := time.ParseDuration(w[2])
+		if err != nil {
+			return err
+		}
+		f.lags[w[1]] = d
 	case "pause":
 		f.operator(Pause{f.now, "kim", of(w[1:])})
 	case "resume":

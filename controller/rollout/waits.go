@@ -106,7 +106,7 @@ func (s State) waits(r wire.Region) (HoldKind, string, time.Duration) {
 	if reading, ok := s.unknown(r, over); ok {
 		return HoldGate, fmt.Sprintf("gate %s: %s", reading.Gate, reading.Text), plan.Deadline.Std()
 	}
-	held := rr.Hold != nil && rr.Hold.Kind == HoldApproval // a gate that is read again meanwhile does not end it
+	held := rr.Hold != nil && rr.Hold.Kind == HoldApproval // a gate that is late meanwhile does not end it
 	if n := s.approvers(r) - len(rr.Approvals); n > 0 && (s.passed(r, over) || held && s.passedLast(r)) {
 		what := fmt.Sprintf("step %d", rr.Step+1)
 		if rr.Phase == PhaseBaking {
