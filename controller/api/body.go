@@ -30,13 +30,18 @@ func decodeBody(r *request, v any) error {
 		return err
 	}
 	if err := wire.DecodeJSON("request", maxBody, data, v); err != nil {
-		e := failureOf(err)
-		if e.Status == http.StatusUnprocessableEntity { // JSON that cannot be read, rather than a document that is refused
-			e.Status, e.Code = http.StatusBadRequest, "invalid"
-		}
-		return e
+		return refusedBody(err)
 	}
 	return nil
+}
+
+// refusedBody says that a body cannot be read, rather than that a document is refused.
+func refusedBody(err error) error {
+	e := failureOf(err)
+	if e.Status == http.StatusUnprocessableEntity {
+		e.Status, e.Code = http.StatusBadRequest, "invalid"
+	}
+	return e
 }
 
 // pathToken reads a name from the path.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,9 +36,20 @@ func (s *Server) start(w http.ResponseWriter, r *request) error {
 }
 
 func startRequest(r *request) (controller.StartRequest, error) {
-	var q controller.StartRequest
-	if err := decodeBody(r, &q); err != nil {
-		return q, err
+	var body struct {
+		controller.StartRequest
+		Plan json.RawMessage `json:"plan"`
+	}
+	if err := decodeBody(r, &body); err != nil {
+		return body.StartRequest, err
+	}
+	q := body.StartRequest
+	if len(body.Plan) > 0 && string(body.Plan) != "null" { // a plan means the same in a file and in a request
+		p, err := rollout.ParsePlan("plan", body.Plan)
+		if err != nil {
+			return q, refusedBody(err)
+		}
+		q.Plan = &p
 	}
 	if _, err := checkName[wire.App]("app", string(q.App)); err != nil {
 		return q, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -42,14 +43,17 @@ func ParsePlan(name string, data []byte) (Plan, error) {
 	return plan, nil
 }
 
-// UnmarshalJSON reads a plan as [ParsePlan] does, with the same defaults and refusals: a
-// plan means the same in a file and in a request.
+// UnmarshalJSON reads a plan as it was stored or shown, with the defaults of fields that are not
+// there. It passes over fields that a newer build has written: who refuses one that a
+// rollout runs by can lead no fleet. What comes in from outside is for [ParsePlan].
 func (p *Plan) UnmarshalJSON(data []byte) error {
-	plan, err := ParsePlan("plan", data)
-	if err == nil {
-		*p = plan
+	type stored Plan
+	s := stored(basePlan())
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
 	}
-	return err
+	*p = Plan(s)
+	return nil
 }
 
 // planParser keeps the first error.

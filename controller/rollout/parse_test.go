@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -214,33 +215,52 @@ func FuzzParsePlan(f *testing.F) {
 	})
 }
 
-// A plan in a request has the defaults of a plan in a file.
-func TestPlanInJSON(t *testing.T) {
-	const text = `{"waves": [{"regions": ["eu"]}], "max_unavailable": "2"}`
+// A plan that was stored or shown is read whatever its size is and whoever has written it, with the
+// defaults of a plan in a file.
+func TestStoredPlan(t *testing.T) {
+	const text = `{"waves": [{"regions": ["eu"], "strategy": "rolling"}], "max_unavailable": "2"}`
 	want, err := ParsePlan("plan", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got struct {
-		Plan *Plan `json:"plan"`
-	}
-	if err := wire.DecodeJSON("request", 1000, []byte(`{"plan": `+text+`}`), &got); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(&want, got.Plan); diff != "" {
-		t.Error(diff)
-	}
-	// What Go writes of a plan that was never filled can be read again.
-	empty, err := json.Marshal(Plan{})
+	want.Waves[0].Regions[0] = wire.Region(strings.Repeat("r", maxPlan))
+	data, err := wire.EncodeJSON(Record{App: "edge-proxy", Rollout: &Rollout{ID: "r1", Plan: want}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(empty, new(Plan)); err != nil {
-		t.Error(err)
-	}
-	for _, bad := range []string{`{"waves": [], "wave": 1}`, `{"waves": 1, "waves": 2}`, `{"deadline": 5}`} {
-		if err := wire.DecodeJSON("request", 1000, []byte(`{"plan": `+bad+`}`), &got); err == nil {
-			t.Errorf("%s was taken", bad)
+	newer := strings.NewReplacer(`"waves":[{`, `"hurry":{"much":true},"waves":[{"speed":7,`, `"soak":"5m0s",`, "").Replace(string(data))
+	for what, stored := range map[string]string{"ours": string(data), "a newer build's": newer} {
+		var got Record
+		if err := json.Unmarshal([]byte(stored), &got); err != nil {
+			t.Errorf("%s: %v", what, err)
+		} else if diff := cmp.Diff(want, got.Rollout.Plan); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", what, diff)
 		}
+	}
+	if len(newer) < maxPlan || newer == string(data) {
+		t.Errorf("%d bytes, %t: not what is tested", len(newer), newer == string(data))
+	}
+}
+
+// What is short as it comes in may be long as it is stored: that is refused.
+func TestPlanTooLongToStore(t *testing.T) {
+	known := make([]wire.Region, 100)
+	var waves []string
+	for w := range known {
+		known[w] = wire.Region(fmt.Sprint("r", w))
+		var steps []string
+		for s := range 100 {
+			steps = append(steps, fmt.Sprintf(`{"activate":"%d%%"}`, s+1))
+		}
+		waves = append(waves, fmt.Sprintf(`{"regions":[%q],"steps":[%s]}`, known[w], strings.Join(steps, ",")))
+	}
+	text := `{"waves":[` + strings.Join(waves, ",") + `]}`
+	p, err := ParsePlan("plan", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "plan: waves: make a plan of 317291 bytes with all defaults spelled out, at most 262144 are allowed"
+	if err := p.Validate(known); err == nil || err.Error() != want {
+		t.Errorf("%d bytes: %v, want %s", len(text), err, want)
 	}
 }

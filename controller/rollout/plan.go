@@ -122,7 +122,7 @@ func (p Plan) Hurried() Plan {
 }
 
 const (
-	maxPlan    = 256 << 10
+	maxPlan    = 256 << 10 // as it comes in, and as it is stored
 	maxWaves   = 100
 	maxRegions = 1000
 	maxSteps   = 100

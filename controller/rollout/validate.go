@@ -61,7 +61,13 @@ func (p Plan) Validate(known []wire.Region) error {
 	if p.endless() {
 		return badPlan("freeze", "leaves no moment of the week free: nothing would ever begin")
 	}
-	return p.checkWaves(known)
+	if err := p.checkWaves(known); err != nil {
+		return err
+	}
+	if stored, err := wire.EncodeJSON(p); err != nil || len(stored) > maxPlan {
+		return badPlan("waves", "make a plan of %d bytes with all defaults spelled out, at most %d are allowed", len(stored), maxPlan)
+	}
+	return nil
 }
 
 func (p Plan) checkWaves(known []wire.Region) error {
