@@ -22,11 +22,12 @@ func historyKey(a wire.App, rollout string) string  { return "history." + string
 // step gives one event to one engine, commits what changed and queues the effects. It
 // runs in the loop.
 func (c *Controller) step(app wire.App, e rollout.Event) error {
-	return c.stepBy(app, e, "controller")
+	return c.stepBy(c.states[app], e, "controller")
 }
 
-func (c *Controller) stepBy(app wire.App, e rollout.Event, by string) error {
-	old := c.states[app]
+// stepBy does it for an engine's state, which c.states may not have yet.
+func (c *Controller) stepBy(old rollout.State, e rollout.Event, by string) error {
+	app := old.App
 	next, effects := rollout.Step(old, e)
 	if next.Revision == old.Revision && len(effects) == 0 {
 		c.states[app] = next
@@ -225,23 +226,22 @@ func (c *Controller) membersOf(app wire.App, region wire.Region) rollout.Members
 	return e
 }
 
-// engine makes the engine of an app that has none yet.
-func (c *Controller) engine(app wire.App) error {
-	if _, there := c.states[app]; there {
-		return nil
+// engine returns the state of an app's engine. Of an app that has none yet it makes one that
+// knows the fleet; the app is there once a command has been taken.
+func (c *Controller) engine(app wire.App) rollout.State {
+	if s, there := c.states[app]; there {
+		return s
 	}
-	c.states = withState(c.states, app, rollout.State{Record: rollout.Record{App: app}, Lost: wire.Duration(c.cfg.Lost)})
+	s := rollout.State{Record: rollout.Record{App: app}, Lost: wire.Duration(c.cfg.Lost)}
 	for _, r := range wire.Keys(c.cfg.Regions) {
-		if err := c.step(app, c.membersOf(app, r)); err != nil {
-			return err
-		}
+		s, _ = rollout.Step(s, c.membersOf(app, r)) // no effects: before the first rollout there is nothing to decide
 	}
 	for _, n := range c.registry.list("") {
-		if err := c.reported(app, n); err != nil {
-			return err
+		if e, ok := reported(app, n); ok {
+			s, _ = rollout.Step(s, e)
 		}
 	}
-	return nil
+	return s
 }
 
 // load fills the loop's state from the journal.

@@ -56,8 +56,10 @@ func (c *Controller) observe(region wire.Region, id wire.AgentID, report *wire.R
 				return err
 			}
 		}
-		if err := c.reported(app, n); err != nil {
-			return err
+		if e, ok := reported(app, n); ok {
+			if err := c.step(app, e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -85,14 +87,14 @@ func (c *Controller) overtake(region wire.Region, id wire.AgentID, seen uint64) 
 	return c.reorder(region)
 }
 
-// reported gives what an agent last said of an app to the app's engine.
-func (c *Controller) reported(app wire.App, n node) error {
+// reported returns what an agent last said of an app, for the app's engine.
+func reported(app wire.App, n node) (rollout.Reported, bool) {
 	if n.report == nil || !n.serves(app) {
-		return nil
+		return rollout.Reported{}, false
 	}
-	return c.step(app, rollout.Reported{
+	return rollout.Reported{
 		Now: time.Now().UTC(), Region: n.Region, Agent: n.Agent, Stored: n.stored,
 		Incarnation: n.report.Incarnation, Sequence: n.report.Sequence, Desired: n.report.Desired,
 		Build: n.report.Build, Peers: n.report.Members, Report: n.report.Apps[app],
-	})
+	}, true
 }

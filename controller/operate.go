@@ -33,10 +33,7 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 		if err != nil {
 			return s, err
 		}
-		if err := c.engine(info.App); err != nil {
-			return s, err
-		}
-		s, err = c.command(info.App, rollout.Start{
+		s, err = c.command(c.engine(info.App), rollout.Start{
 			Now: time.Now().UTC(), ID: newID(), By: by, Seed: rand.Text(), Plan: plan, CheckIndex: req.CheckIndex,
 			Source: sourceOf(info), Acknowledge: req.Acknowledge, Supersede: req.Supersede, Emergency: req.Emergency,
 			Target: wire.Target{Digest: info.Digest, Version: info.Version, Packs: []wire.PackRef{{Index: info.Index}}},
@@ -57,25 +54,26 @@ var Commands = []string{"pause", "resume", "approve", "promote", "step-back", "a
 // Command returns. Whether by may approve and promote is for the caller to know.
 func (c *Controller) Command(ctx context.Context, app wire.App, name string, of rollout.Of, by string) (AppView, error) {
 	s, err := decide(ctx, c, func() (s rollout.State, err error) {
-		if _, there := c.states[app]; !there {
+		s, there := c.states[app]
+		if !there {
 			return s, fmt.Errorf("%w: app %q has never been rolled out", ErrNotFound, app)
 		}
 		now := time.Now().UTC()
 		switch name {
 		case "pause":
-			return c.command(app, rollout.Pause{Now: now, By: by, Of: of}, by)
+			return c.command(s, rollout.Pause{Now: now, By: by, Of: of}, by)
 		case "resume":
-			return c.command(app, rollout.Resume{Now: now, By: by, Of: of}, by)
+			return c.command(s, rollout.Resume{Now: now, By: by, Of: of}, by)
 		case "approve":
-			return c.command(app, rollout.Approve{Now: now, By: by, Of: of}, by)
+			return c.command(s, rollout.Approve{Now: now, By: by, Of: of}, by)
 		case "promote":
-			return c.command(app, rollout.Promote{Now: now, By: by, Of: of}, by)
+			return c.command(s, rollout.Promote{Now: now, By: by, Of: of}, by)
 		case "step-back":
-			return c.command(app, rollout.StepBack{Now: now, By: by, Of: of}, by)
+			return c.command(s, rollout.StepBack{Now: now, By: by, Of: of}, by)
 		case "abort", "abort-all":
-			return c.command(app, rollout.Abort{Now: now, By: by, All: name == "abort-all", Of: of}, by)
+			return c.command(s, rollout.Abort{Now: now, By: by, All: name == "abort-all", Of: of}, by)
 		case "undo":
-			return c.command(app, rollout.Undo{Now: now, ID: newID(), By: by, Of: of}, by)
+			return c.command(s, rollout.Undo{Now: now, ID: newID(), By: by, Of: of}, by)
 		}
 		return s, fmt.Errorf("%w: %q is not a command, want one of %s", ErrInvalid, name, strings.Join(Commands, ", "))
 	})
@@ -85,15 +83,16 @@ func (c *Controller) Command(ctx context.Context, app wire.App, name string, of 
 	return c.view(s), nil
 }
 
-// command runs an operator's event if the engine can take it, and returns the state after it.
-func (c *Controller) command(app wire.App, e rollout.Event, by string) (s rollout.State, err error) {
-	if err := rollout.Check(c.states[app], e); errors.Is(err, wire.ErrInvalid) {
+// command runs an operator's event if the engine, in state s, can take it, and returns the state
+// after it.
+func (c *Controller) command(s rollout.State, e rollout.Event, by string) (rollout.State, error) {
+	if err := rollout.Check(s, e); errors.Is(err, wire.ErrInvalid) {
 		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
 	} else if err != nil {
 		return s, fmt.Errorf("%w: %w", ErrConflict, err)
 	}
-	err = c.stepBy(app, e, by)
-	return c.states[app], err
+	err := c.stepBy(s, e, by)
+	return c.states[s.App], err
 }
 
 // newID names a rollout: time first, to the millisecond, so that names sort as they came.

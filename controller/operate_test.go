@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -20,6 +21,21 @@ func TestCommandsRefused(t *testing.T) {
 	bad.Deadline = 0
 	_, err = d.Start(ctx, controller.StartRequest{App: edge, Version: "1", Plan: bad}, "op")
 	wantErr(t, "start a bad plan", err, controller.ErrInvalid)
+	for _, v := range []wire.Version{"1-rc1", "1.junk", "1.0.0.0.7", "1.x", "nonsense", "01"} {
+		var field *wire.FieldError
+		_, err := d.Start(ctx, controller.StartRequest{App: edge, Version: v, Plan: plan([]wire.Region{ams})}, "op")
+		if wantErr(t, "start "+string(v), err, controller.ErrInvalid); !errors.As(err, &field) || field.Field != "version" {
+			t.Errorf("start %s: %v, want a refusal of the version", v, err)
+		}
+	}
+	wrong := uint64(7)
+	_, err = d.Start(ctx, controller.StartRequest{App: edge, Version: "1", Plan: plan([]wire.Region{ams}), CheckIndex: &wrong}, "op")
+	wantErr(t, "start on another index", err, controller.ErrConflict)
+	_, err = d.App(ctx, edge)
+	wantErr(t, "the app after a start was refused", err, controller.ErrNotFound)
+	if apps, err := d.Apps(ctx); err != nil || len(apps) > 0 {
+		t.Errorf("after a start was refused there are apps: %v, %v", apps, err)
+	}
 	f.roll(d, info, plan([]wire.Region{ams}), "done")
 	for _, name := range []string{"pause", "resume", "abort", "undo"} {
 		_, err := d.Command(ctx, edge, name, rollout.Of{}, "op")

@@ -25,6 +25,9 @@ func (c *Controller) resolve(req StartRequest) (BundleInfo, rollout.Plan, error)
 	case !req.Digest.IsZero():
 		info = c.bundles[req.Digest]
 	default:
+		if err := req.Version.Check(); err != nil { // versions that are none compare as others
+			return info, rollout.Plan{}, fmt.Errorf("%w: %w", ErrInvalid, &wire.FieldError{Doc: "request", Field: "version", Reason: err.Error()})
+		}
 		for _, b := range c.bundles {
 			if b.App == req.App && b.Version.Compare(req.Version) == 0 {
 				info = b
