@@ -98,8 +98,46 @@ func (t *turn) widen(r wire.Region, tl tally) {
 
 const (
 	maxKinds = 64   // agents that join a first cohort by name
-	maxNamed = 4096 // agents that an order names at all
+	maxNamed = 4096 // agents that an order names at all, and as many that it excepts
+
+	// MaxNames is how many bytes the names in a region's order take at most.
+	MaxNames = 192 << 10
 )
+
+// SizeOfNames returns how many bytes the names in an order take.
+func SizeOfNames(o wire.Order) int {
+	if o.Next == nil {
+		return 0
+	}
+	return sizeOf(o.Next.Cohort.Named...) + sizeOf(o.Next.Cohort.Except...)
+}
+
+func sizeOf(names ...wire.AgentID) (n int) {
+	for _, id := range names {
+		n += len(id) + len(`"",`)
+	}
+	return n
+}
+
+// room returns how many bytes the names in the region's order may take.
+func (s State) room(r wire.Region) int {
+	if n, less := s.Room[r]; less {
+		return n
+	}
+	return MaxNames
+}
+
+// nameable returns those of the agents, the first ones, that the region's order has room to name.
+func (s State) nameable(r wire.Region, agents []*Agent) []*Agent {
+	o := s.Regions[r].order()
+	room, named := s.room(r)-SizeOfNames(o), len(o.Next.Cohort.Named)
+	for i, a := range agents {
+		if room -= sizeOf(a.ID); room < 0 || named+i >= maxNamed {
+			return agents[:i]
+		}
+	}
+	return agents
+}
 
 // uncovered returns an agent, the lowest by score, of each kind that the region's live
 // agents are of and none in its cohort is: a kind is a version of the agent and of the data
@@ -128,7 +166,7 @@ func (s State) uncovered(r wire.Region) []*Agent {
 			first = append(first, a)
 		}
 	}
-	return first[:min(len(first), max(0, maxKinds-len(rr.Next.Cohort.Named)))]
+	return s.nameable(r, first[:min(len(first), max(0, maxKinds-len(rr.Next.Cohort.Named)))])
 }
 
 // astray returns the live agents, the lowest by score first, that may not switch yet and run
@@ -143,7 +181,7 @@ func (s State) astray(r wire.Region) []*Agent {
 		}
 	}
 	slices.SortFunc(astray, byScore)
-	return astray[:min(len(astray), max(0, maxNamed-len(rr.Next.Cohort.Named)))]
+	return s.nameable(r, astray)
 }
 
 // cover lets agents switch by name, each for its kind.
@@ -203,7 +241,7 @@ func (t *turn) raise(r wire.Region, tl tally, room int, open bool, budget int) {
 	if open && room == len(out) {
 		next.Cohort.CutOff, next.Cohort.Except = wire.AllScores, nil
 	} else {
-		next.Cohort = t.s.View.Members[r].admit(next.Cohort, out[:room])
+		next.Cohort = t.s.View.Members[r].admit(next.Cohort, out[:room], t.s.room(r))
 	}
 	if room > len(out)-len(back) || next.Cohort.Except == nil && rr.Next.Cohort.Except != nil {
 		rr.Returned = t.s.Now // the cut-off passed them long ago
@@ -224,24 +262,26 @@ func (t *turn) raise(r wire.Region, tl tally, room int, open bool, budget int) {
 // admit lets agents into the cohort, which are the lowest by score of those that are live and
 // outside. Whoever else the cut-off passes for that was not counted, being drained or not heard
 // of, stays out: nobody knows how many of them come back at once.
-func (m *Membership) admit(c wire.Cohort, join []*Agent) wire.Cohort {
+func (m *Membership) admit(c wire.Cohort, join []*Agent, room int) wire.Cohort {
 	from, joins := c.CutOff, make(map[wire.AgentID]bool)
 	for _, a := range join {
 		joins[a.ID] = true
 		c.CutOff = max(c.CutOff, a.score)
 	}
-	return m.except(c, func(a *Agent) bool { return a.score > from && !joins[a.ID] }, joins)
+	return m.except(c, func(a *Agent) bool { return a.score > from && !joins[a.ID] }, joins, room)
 }
 
 // except leaves those agents out of the cohort whom its cut-off has passed and who are new to
-// it, and lets in whom it left out before and who joins.
-func (m *Membership) except(c wire.Cohort, fresh func(*Agent) bool, joins map[wire.AgentID]bool) wire.Cohort {
+// it, as far as there is room for their names, and lets in whom it left out before and who joins.
+func (m *Membership) except(c wire.Cohort, fresh func(*Agent) bool, joins map[wire.AgentID]bool, room int) wire.Cohort {
 	var except []wire.AgentID
+	room -= sizeOf(c.Named...)
 	for _, a := range m.Agents { // by ID
 		_, out := slices.BinarySearch(c.Except, a.ID)
 		_, named := slices.BinarySearch(c.Named, a.ID)
-		if (out && !joins[a.ID] || !named && a.score <= c.CutOff && fresh(a)) && len(except) < maxNamed {
+		if (out && !joins[a.ID] || !named && a.score <= c.CutOff && fresh(a)) && len(except) < maxNamed && room >= sizeOf(a.ID) {
 			except = append(except, a.ID)
+			room -= sizeOf(a.ID)
 		}
 	}
 	c.Except = except

@@ -99,7 +99,7 @@ func (f *fleet) reload() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	s := State{Lost: f.s.Lost}
+	s := State{Lost: f.s.Lost, Room: f.s.Room}
 	if err := json.Unmarshal(data, &s.Record); err != nil {
 		f.t.Fatal(err)
 	}

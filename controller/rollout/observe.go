@@ -35,7 +35,7 @@ func (t *turn) members(e Members) {
 	t.seat(e.Region, m)
 	if rr := t.s.Regions[e.Region]; len(enrolled) > 0 && rr.Next != nil && rr.Next.Phase == wire.PhaseActivate && rr.Next.Cohort.CutOff != wire.AllScores {
 		next := *rr.Next
-		next.Cohort = m.except(next.Cohort, func(a *Agent) bool { return enrolled[a.ID] }, nil)
+		next.Cohort = m.except(next.Cohort, func(a *Agent) bool { return enrolled[a.ID] }, nil, t.s.room(e.Region))
 		if !slices.Equal(next.Cohort.Except, rr.Next.Cohort.Except) {
 			rr.Next = &next
 			t.issue(&rr)

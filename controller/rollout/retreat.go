@@ -79,7 +79,8 @@ func (s State) checkStepBack() error {
 }
 
 // fallBack lets more agents of a retreating region go back, by name and within the budget.
-// When none is left the region is at the step before, and the rollout waits for an operator.
+// When none is left the region is at the step before, and the rollout waits for an operator;
+// so it does when the order can name no more, since a cut-off holds those of the steps before.
 // Meanwhile the region goes on retreating: agents that were silent follow when they are back.
 func (t *turn) fallBack(r wire.Region, tl tally) {
 	ro, rr := t.s.Rollout, t.s.Regions[r]
@@ -91,10 +92,14 @@ func (t *turn) fallBack(r wire.Region, tl tally) {
 	}
 	slices.SortFunc(left, byScore)
 	budget := t.s.Budget(r)
-	room := min(len(left), budget-tl.InFlight, maxNamed-len(rr.Next.Cohort.Named))
+	nameable := t.s.nameable(r, left)
+	room := min(len(nameable), budget-tl.InFlight)
 	switch {
 	case room > 0 && len(tl.failures) <= ro.Plan.MaxFailures:
 		t.name(r, tl, left[:room], "%d more of %d agents of the step in %s go back: %d in flight, at most %d", room, len(left), r, tl.InFlight, budget)
+	case len(left) > 0 && len(nameable) == 0 && tl.InFlight == 0 && ro.Halt == "":
+		named := len(rr.Next.Cohort.Named)
+		t.halt(map[string]string{"step": fmt.Sprint(rr.Step), "named": fmt.Sprint(named)}, "step %d of %s is taken back on %s, and %d more run it whom the order cannot name any more: abort takes the wave back", rr.Step+1, r, Plural(named, "agent"), len(left))
 	case len(left) > 0 || tl.InFlight > 0 || rr.Hold != nil || ro.Halt != "":
 	case !rr.Retreat.Waits:
 		retreat := *rr.Retreat

@@ -199,6 +199,11 @@ func (f *fleet) command(w []string, plan string) error {
 			m.Cohort, m.Rest = Sample{numbers[0], numbers[1]}, Sample{numbers[2], numbers[3]}
 		}
 		f.sources[w[1]] = m
+	case "room": // room REGION BYTES
+		f.s.Room = map[wire.Region]int{wire.Region(w[1]): 0}
+		var n int
+		fmt.Sscan(w[2], &n)
+		f.s.Room[wire.Region(w[1])] = n
 	case "lag": // lag GATE DURATION
 		d, err := time.ParseDuration(w[2])
 		if err != nil {

@@ -14,6 +14,9 @@ type State struct {
 	View   `json:"-"`
 	// Lost is how old an agent's last report may be while it counts as live; 0: 30 s.
 	Lost wire.Duration `json:"lost,omitempty"`
+	// Room is how many bytes the names in a region's order may take: the region's document
+	// holds the orders of other apps, too. A region that is not in it has [MaxNames].
+	Room map[wire.Region]int `json:"room,omitempty"`
 }
 
 // Record is what has been decided for one app over the whole fleet. It is journaled before
