@@ -43,6 +43,7 @@ type Config struct {
 	// patience is how long the first purge of a target waits for its fence and for the tiers
 	// behind it; 10 s outside tests.
 	patience time.Duration
+	document int                // most bytes of a region's signed document; wire.MaxDesired outside tests
 	losses   time.Duration      // how often the bus is looked through for losses; lossEvery outside tests
 	trace    func(point string) // told of every point at which a crash matters; nil outside tests
 }
@@ -139,6 +140,9 @@ func (cfg *Config) validate() error {
 	}
 	if cfg.patience == 0 {
 		cfg.patience = 10 * time.Second
+	}
+	if cfg.document == 0 {
+		cfg.document = wire.MaxDesired
 	}
 	if cfg.losses == 0 {
 		cfg.losses = lossEvery

@@ -47,6 +47,7 @@ type Controller struct {
 	runs      sync.Mutex // one purge by hand at a time is counted and stored
 	following sync.Map   // effect id → true: purges whose end is awaited, gates that are being read
 	followers sync.WaitGroup
+	stuck     sync.Map // app → why its orders cannot be given
 	readings  readings
 
 	// Owned by the loop.
@@ -172,7 +173,8 @@ func (c *Controller) loop(ctx context.Context) error {
 			r.run()
 			close(r.done)
 		case <-tick.C:
-			if err := c.stepAll(rollout.Tick{Now: time.Now().UTC()}); err != nil {
+			now := time.Now().UTC()
+			if err := c.stepAll(func(wire.App) rollout.Event { return rollout.Tick{Now: now} }); err != nil {
 				return err
 			}
 		}

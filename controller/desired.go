@@ -49,8 +49,8 @@ func (c *Controller) desire(w *write, region wire.Region, states map[wire.App]ro
 	if err != nil {
 		return want{}, false, fmt.Errorf("cannot order region %s: %w", region, err)
 	}
-	if len(envelope) > wire.MaxDesired {
-		return want{}, false, fmt.Errorf("cannot order region %s: %w: %d bytes, at most %d", region, wire.ErrTooLarge, len(envelope), wire.MaxDesired)
+	if len(envelope) > c.cfg.document {
+		return want{}, false, fmt.Errorf("cannot order region %s: %w: %d bytes, at most %d", region, wire.ErrTooLarge, len(envelope), c.cfg.document)
 	}
 	next := want{d.Sequence, wire.DigestOf(encoded), envelope}
 	w.put[wantKey(region)] = next
@@ -76,6 +76,38 @@ func (c *Controller) offer(o wire.Order) wire.Order {
 		o.Next = &next
 	}
 	return o
+}
+
+// crowded returns the regions whose document leaves the names in the order of s less room than
+// usual, and how much. A quarter of a document is kept for what has to be ordered whatever other
+// apps do: going back.
+func (c *Controller) crowded(s rollout.State) map[wire.Region]int {
+	var room map[wire.Region]int
+	for r, w := range c.wants {
+		left := (c.cfg.document*3/4 - len(w.Envelope)) / 4 * 3 // which the envelope holds in base64
+		if left >= rollout.MaxNames {
+			continue
+		}
+		left += rollout.SizeOfNames(rollout.OrderFor(s, r))
+		if room == nil {
+			room = make(map[wire.Region]int)
+		}
+		room[r] = min(left, rollout.MaxNames)
+	}
+	return room
+}
+
+// full refuses a rollout in regions whose document is nearly full without it: what is left there
+// has to do for the way back of the others.
+func (c *Controller) full(plan rollout.Plan) error {
+	for _, w := range plan.Waves {
+		for _, r := range w.Regions {
+			if n := len(c.wants[r].Envelope); n > c.cfg.document*7/8 {
+				return fmt.Errorf("%w: the orders of all apps in %s take %d of %d bytes: wait until a rollout there has ended", ErrConflict, r, n, c.cfg.document)
+			}
+		}
+	}
+	return nil
 }
 
 // catchUp makes the next document of a region one above what the bus already holds,

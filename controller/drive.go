@@ -28,6 +28,7 @@ func (c *Controller) step(app wire.App, e rollout.Event) error {
 // stepBy does it for an engine's state, which c.states may not have yet.
 func (c *Controller) stepBy(old rollout.State, e rollout.Event, by string) error {
 	app := old.App
+	old.Room = c.crowded(old)
 	next, effects := rollout.Step(old, e)
 	if next.Revision == old.Revision && len(effects) == 0 {
 		c.states[app] = next
@@ -81,10 +82,20 @@ func (c *Controller) stepBy(old rollout.State, e rollout.Event, by string) error
 	return nil
 }
 
-// stepAll gives one event to the engine of every app.
-func (c *Controller) stepAll(e rollout.Event) error {
+// stepAll gives an event of its own to the engine of every app. One whose orders do not fit in a
+// region's document stays where it is and says so: the others go on, and an operator may abort it.
+func (c *Controller) stepAll(event func(wire.App) rollout.Event) error {
 	for _, app := range wire.Keys(c.states) {
-		if err := c.step(app, e); err != nil {
+		err := c.step(app, event(app))
+		switch {
+		case err == nil:
+			c.stuck.Delete(app)
+		case errors.Is(err, wire.ErrTooLarge):
+			why := "it goes on when that fits, or back when it is aborted: " + err.Error()
+			if was, _ := c.stuck.Swap(app, why); was != why {
+				c.log.Error("an app stays where it is", "app", app, "reason", why)
+			}
+		default:
 			return err
 		}
 	}
@@ -150,7 +161,9 @@ func (c *Controller) resume(ctx context.Context) error {
 		if err := c.catchUp(ctx, r); err != nil {
 			return err
 		}
-		if err := c.reorder(r); err != nil {
+		if err := c.reorder(r); errors.Is(err, wire.ErrTooLarge) {
+			c.log.Error("a region keeps its orders until new ones fit", "region", r, "error", err)
+		} else if err != nil {
 			return err
 		}
 		if err := c.members(r); err != nil {
@@ -208,12 +221,7 @@ func (c *Controller) reorder(regions ...wire.Region) error {
 // members tells the engines which agents of a region serve their app: the enrolled ones,
 // but for those whose report shows that they do not have it.
 func (c *Controller) members(region wire.Region) error {
-	for _, app := range wire.Keys(c.states) {
-		if err := c.step(app, c.membersOf(app, region)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.stepAll(func(app wire.App) rollout.Event { return c.membersOf(app, region) })
 }
 
 func (c *Controller) membersOf(app wire.App, region wire.Region) rollout.Members {

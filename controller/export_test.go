@@ -28,6 +28,12 @@ func WithLosses(cfg Config, every time.Duration) Config {
 	return cfg
 }
 
+// WithDocument returns cfg with the most bytes of a region's signed document.
+func WithDocument(cfg Config, n int) Config {
+	cfg.document = n
+	return cfg
+}
+
 // Lead waits for the lease and takes it, without leading.
 func (c *Controller) Lead(ctx context.Context) error {
 	_, err := c.lead(ctx, func(string) {})

@@ -33,6 +33,9 @@ func (c *Controller) Start(ctx context.Context, req StartRequest, by string) (Ap
 		if err != nil {
 			return s, err
 		}
+		if err := c.full(plan); err != nil {
+			return s, err
+		}
 		s, err = c.command(c.engine(info.App), rollout.Start{
 			Now: time.Now().UTC(), ID: newID(), By: by, Seed: rand.Text(), Plan: plan, CheckIndex: req.CheckIndex,
 			Source: sourceOf(info), Acknowledge: req.Acknowledge, Supersede: req.Supersede, Emergency: req.Emergency,
@@ -107,6 +110,9 @@ func (c *Controller) view(s rollout.State) AppView {
 	doubt := c.doubt(s)
 	s.Deaf = doubt != ""
 	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s), Doubt: doubt}
+	if why, stuck := c.stuck.Load(s.App); stuck && doubt == "" {
+		v.Doubt = why.(string)
+	}
 	for _, b := range v.Barriers {
 		target := fmt.Sprintf("%s: %s/%s", b.Region, b.Provider, b.Scope)
 		switch p := s.Regions[b.Region].Purge; {

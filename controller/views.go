@@ -96,8 +96,9 @@ type AppView struct {
 	Summary rollout.Summary  `json:"summary"`
 	Rollout *rollout.Rollout `json:"rollout,omitempty"` // the active or last one
 	Explain []string         `json:"explain,omitempty"`
-	// Doubt is why all this may be old; empty: the bus confirms that this controller leads, and
-	// has for long enough that whoever is silent could have been heard.
+	// Doubt is why all this may be old, or why none of it goes on; empty: the bus confirms that this
+	// controller leads, and has for long enough that whoever is silent could have been heard, and
+	// all orders can be given.
 	Doubt string `json:"doubt,omitempty"`
 	// Barriers is how far each region's newest purge has come at each of its targets.
 	Barriers []BarrierView `json:"barriers,omitempty"`
