@@ -44,6 +44,7 @@ type Config struct {
 	// behind it; 10 s outside tests.
 	patience time.Duration
 	document int                // most bytes of a region's signed document; wire.MaxDesired outside tests
+	record   int                // most bytes of a journal record on the bus; wire.MaxRecord outside tests
 	losses   time.Duration      // how often the bus is looked through for losses; lossEvery outside tests
 	trace    func(point string) // told of every point at which a crash matters; nil outside tests
 }
@@ -143,6 +144,9 @@ func (cfg *Config) validate() error {
 	}
 	if cfg.document == 0 {
 		cfg.document = wire.MaxDesired
+	}
+	if cfg.record == 0 {
+		cfg.record = wire.MaxRecord
 	}
 	if cfg.losses == 0 {
 		cfg.losses = lossEvery

@@ -34,6 +34,12 @@ func WithDocument(cfg Config, n int) Config {
 	return cfg
 }
 
+// WithRecord returns cfg with the most bytes of a journal record on the bus.
+func WithRecord(cfg Config, n int) Config {
+	cfg.record = n
+	return cfg
+}
+
 // Lead waits for the lease and takes it, without leading.
 func (c *Controller) Lead(ctx context.Context) error {
 	_, err := c.lead(ctx, func(string) {})
@@ -65,8 +71,16 @@ const (
 // RecordData returns what a journal record on the bus holds.
 func RecordData(encoded []byte) (data json.RawMessage, term wire.Fence, err error) {
 	var r record
-	err = json.Unmarshal(encoded, &r)
+	one := map[string][]byte{"": encoded}
+	unpack(one)
+	err = json.Unmarshal(one[""], &r)
 	return r.Data, r.Fence, err
+}
+
+// Keep journals a value under a key.
+func (c *Controller) Keep(ctx context.Context, key string, v any) error {
+	_, err := inLoop(ctx, c, func() (struct{}, error) { return struct{}{}, c.commit(&write{put: map[string]any{key: v}}) })
+	return err
 }
 
 // EncodeRecord makes a journal record of another controller as it is on the bus.

@@ -177,7 +177,7 @@ func (j *journal) publish(ctx context.Context, bus wire.ControllerBus) error {
 		case v == nil:
 			err = bus.DeleteJournal(ctx, fence, key)
 		default:
-			err = bus.PutJournal(ctx, fence, key, v)
+			err = bus.PutJournal(ctx, fence, key, packed(v))
 		}
 		if err != nil {
 			return fmt.Errorf("cannot publish journal record %s: %w", key, err)
@@ -229,6 +229,7 @@ func (j *journal) reconcile(ctx context.Context, bus wire.ControllerBus, fence w
 	if err != nil {
 		return fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
+	unpack(remote)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.fence, j.term = fence, fence
@@ -291,6 +292,7 @@ func (j *journal) follow(ctx context.Context, bus wire.ControllerBus, since uint
 	if err != nil {
 		return false, since, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
+	unpack(remote)
 	newer, lost := make(map[string][]byte), make(replaced)
 	err = j.db.View(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketJournal)

@@ -120,6 +120,7 @@ func (j *journal) lostBy(ctx context.Context, bus wire.ControllerBus) (lost bool
 	if err != nil {
 		return false, fmt.Errorf("cannot read the journal from the bus: %w", err)
 	}
+	unpack(remote)
 	other := ""
 	err = j.clean(func(key string, _ record) { // what has been pruned or written meanwhile is no loss
 		var theirs record

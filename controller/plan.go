@@ -47,6 +47,9 @@ func (c *Controller) resolve(req StartRequest) (BundleInfo, rollout.Plan, error)
 	if err == nil {
 		err = c.cfg.Gates.check(plan.Gates)
 	}
+	if err == nil {
+		err = c.fits(info.App, plan)
+	}
 	if err == nil && req.Emergency != nil {
 		err = req.Emergency.Check(time.Now())
 	}
@@ -54,6 +57,38 @@ func (c *Controller) resolve(req StartRequest) (BundleInfo, rollout.Plan, error)
 		return info, plan, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return info, plan, nil
+}
+
+// What an app's record takes on the bus at most, packed: measured with every agent named in it, and
+// twice as much for regions as they took.
+const (
+	recordOfApp    = 64 << 10
+	recordOfRegion = 200
+	recordOfAgent  = 8
+)
+
+// fits refuses a rollout whose record could outgrow what the bus takes: nothing would leave the
+// controller any more.
+func (c *Controller) fits(app wire.App, plan rollout.Plan) error {
+	regions := make(map[wire.Region]bool)
+	for r := range c.states[app].Regions {
+		regions[r] = true
+	}
+	for _, w := range plan.Waves {
+		for _, r := range w.Regions {
+			regions[r] = true
+		}
+	}
+	agents := 0
+	for _, n := range c.registry.list("") {
+		if regions[n.Region] && n.serves(app) {
+			agents++
+		}
+	}
+	if most := recordOfApp + recordOfRegion*len(regions) + recordOfAgent*agents; most > c.cfg.record {
+		return &wire.FieldError{Doc: "plan", Field: "waves", Reason: fmt.Sprintf("are too much for one fleet: the record of %s in %s with %s may take %d bytes, the bus takes %d", app, rollout.Plural(len(regions), "region"), rollout.Plural(agents, "agent"), most, c.cfg.record)}
+	}
+	return nil
 }
 
 // withWindows returns a plan's windows and the fleet's, each once: a plan that [Controller.Plan]

@@ -79,3 +79,7 @@ type ControllerBus interface {
 // MaxBlob bounds a blob: the index of a large pack is the largest, and a message of the
 // NATS default maximum of 1 MiB has to hold it.
 const MaxBlob = 1000 << 10
+
+// MaxRecord bounds a journal record: a message of the NATS default maximum of 1 MiB has to
+// hold it.
+const MaxRecord = MaxBlob

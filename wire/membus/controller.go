@@ -93,7 +93,7 @@ func (c *controllerBus) PutWant(ctx context.Context, f wire.Fence, r wire.Region
 func (c *controllerBus) PutJournal(ctx context.Context, f wire.Fence, key string, record []byte) error {
 	err := admit.Key(key)
 	if err == nil {
-		err = admit.Size(record, admit.MaxRecord)
+		err = admit.Size(record, wire.MaxRecord)
 	}
 	if err == nil {
 		err = c.fenced(ctx, f, func() { c.bus.put(wire.JournalSubject(key), record) })

@@ -98,7 +98,7 @@ func (b *controllerBus) Journal(ctx context.Context) (map[string][]byte, error) 
 func (b *controllerBus) JournalSince(ctx context.Context, since uint64) (records map[string][]byte, next uint64, err error) {
 	records, next = make(map[string][]byte), since
 	for {
-		m, err := b.get(ctx, wire.StreamControl, map[string]any{"seq": next, "next_by_subj": wire.SubjectJournal}, admit.MaxRecord)
+		m, err := b.get(ctx, wire.StreamControl, map[string]any{"seq": next, "next_by_subj": wire.SubjectJournal}, wire.MaxRecord)
 		if errors.Is(err, wire.ErrNotFound) {
 			return records, next, nil
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ebbgate/ebbgate/wire"
-	"github.com/ebbgate/ebbgate/wire/internal/admit"
 )
 
 const (
@@ -25,7 +24,7 @@ func streams(replicas int) []jetstream.StreamConfig {
 		Description:       "decisions of the controller",
 		Subjects:          []string{wire.SubjectLease, wire.SubjectWants, wire.SubjectJournal},
 		MaxMsgsPerSubject: 1,
-		MaxMsgSize:        admit.MaxRecord + headerRoom,
+		MaxMsgSize:        wire.MaxRecord + headerRoom,
 		RePublish:         &jetstream.RePublish{Source: wire.SubjectWants, Destination: "eg.note.{{wildcard(1)}}"},
 		AllowMsgTTL:       true,
 		Replicas:          replicas,

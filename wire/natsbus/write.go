@@ -33,7 +33,7 @@ func (b *controllerBus) PutWant(ctx context.Context, f wire.Fence, r wire.Region
 func (b *controllerBus) PutJournal(ctx context.Context, f wire.Fence, key string, record []byte) error {
 	err := admit.Key(key)
 	if err == nil {
-		err = admit.Size(record, admit.MaxRecord)
+		err = admit.Size(record, wire.MaxRecord)
 	}
 	if err == nil {
 		err = b.putFenced(ctx, f, nats.NewMsg(wire.JournalSubject(key)), record)

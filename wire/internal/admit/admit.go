@@ -12,12 +12,8 @@ import (
 	"github.com/ebbgate/ebbgate/wire"
 )
 
-// MaxRecord bounds a journal record: a message of the NATS default maximum of 1 MiB has
-// to hold it. MaxHolder bounds the name of a lease's holder.
-const (
-	MaxRecord = wire.MaxBlob
-	MaxHolder = 255
-)
+// MaxHolder bounds the name of a lease's holder.
+const MaxHolder = 255
 
 const maxKey = 255
 
