@@ -83,7 +83,7 @@ func TestPlan(t *testing.T) {
 		{"neither version nor digest", controller.StartRequest{App: edge}, controller.ErrInvalid},
 		{"both", controller.StartRequest{App: edge, Version: "2", Digest: v2.Digest}, controller.ErrInvalid},
 		{"unknown version", controller.StartRequest{App: edge, Version: "9"}, controller.ErrNotFound},
-		{"no version at all", controller.StartRequest{App: edge, Version: "two"}, controller.ErrNotFound},
+		{"no version at all", controller.StartRequest{App: edge, Version: "two"}, controller.ErrInvalid},
 		{"another app's digest", controller.StartRequest{App: waf, Digest: v2.Digest}, controller.ErrNotFound},
 		{"unknown region", controller.StartRequest{App: edge, Version: "2", Plan: bad}, controller.ErrInvalid},
 	} {
