@@ -35,7 +35,8 @@ type Controller struct {
 	leading    atomic.Bool               // requests are answered
 	leader     atomic.Pointer[string]    // by name, while this controller stands by; empty: unknown
 	confirmed  atomic.Pointer[time.Time] // when the bus was last asked and said that the lease is ours
-	back       atomic.Pointer[time.Time] // since when it says so again after it had not for too long
+	back       atomic.Pointer[time.Time] // since when it says so again after it had not for too long, or first
+	published  atomic.Pointer[time.Time] // the bus has all that was decided before
 	holding    sync.Mutex                // one look at the lease at a time
 	met        context.Context           // the pump's: the connection over which the bus was compared with the journal
 	publishing sync.RWMutex              // held for reading from when a bundle's manifest is kept until it is registered, for writing while manifests are dropped

@@ -132,12 +132,13 @@ func (c *Controller) meet(ctx context.Context) (linked context.Context, unlink f
 // publish copies the journal to the bus, and then tells the readers of events what happened: they
 // hear nothing of what a leader decides that was replaced without knowing it.
 func (c *Controller) publish(linked context.Context) error {
-	head := c.feed.head() // before: what is decided meanwhile may not have been copied
+	began, head := time.Now(), c.feed.head() // before: what is decided meanwhile may not have been copied
 	if err := c.journal.publish(linked, c.cfg.Bus); err != nil {
 		return err
 	}
 	if c.Sure() == nil { // with nothing to publish the bus was not asked who leads
 		c.feed.tell(head)
+		c.published.Store(&began)
 	}
 	return nil
 }

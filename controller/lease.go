@@ -197,23 +197,24 @@ func (c *Controller) Sure() error {
 }
 
 // doubt says since when the bus has not confirmed that the lease is ours, if commands are refused
-// for it: whatever looks silent then may be well, and the bus dead. After that it says since when
-// the bus answers again, while agents look silent that may not have been able to report yet.
+// for it: whatever looks silent then may be well, and the bus dead. After that, and after a start,
+// it says since when the bus answers, while agents look silent that may not have been able to report
+// yet: by themselves they connect again within half a minute, and Lost is as long.
 func (c *Controller) doubt(s rollout.State) string {
 	confirmed, back := c.confirmed.Load(), c.back.Load()
 	switch {
 	case confirmed == nil:
 	case time.Since(*confirmed) > leaseDoubt:
 		return fmt.Sprintf("the bus has not answered since %s: no agent can be heard, and another controller may lead", confirmed.UTC().Format(time.RFC3339))
-	case back != nil && time.Since(*back) <= c.cfg.Lost && s.Silent():
-		return fmt.Sprintf("the bus answers again since %s: who looks silent may not have been able to report yet", back.UTC().Format(time.RFC3339))
+	case back != nil && time.Since(*back) <= 2*c.cfg.Lost && s.Silent():
+		return fmt.Sprintf("the bus answers this controller since %s: who looks silent may not have been able to report yet", back.UTC().Format(time.RFC3339))
 	}
 	return ""
 }
 
 // confirm notes that the bus, asked then, has said that the lease is ours.
 func (c *Controller) confirm(asked time.Time) {
-	if c.confirmed.Load() != nil && c.Sure() != nil {
+	if c.Sure() != nil {
 		c.back.Store(&asked) // first: nobody is to see an end of the doubt between the two
 	}
 	c.confirmed.Store(&asked)

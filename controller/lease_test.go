@@ -141,7 +141,7 @@ func TestDoubtOutlastsTheOutage(t *testing.T) {
 	f.bus.DisconnectController("main")
 	told("the bus has not answered since ", "left behind: a1", "a1")
 	f.bus.ReconnectController("main")
-	told("the bus answers again since ", "left behind: a1", "a1")
+	told("the bus answers this controller since ", "left behind: a1", "a1")
 	told("", "left behind: a1", "; drain or remove what is gone for good")
 	f.agents["a1"].behave(behaviour{})
 	told("", "paused by op", "")

@@ -104,11 +104,24 @@ func newID() string {
 	return strings.ToLower(at + "-" + rand.Text()[:6])
 }
 
+// settled leaves out what the bus does not have yet, while it does not say that this controller leads:
+// another one may have decided something else, under the same numbers.
+func (c *Controller) settled(ro *rollout.Rollout) *rollout.Rollout {
+	published := c.published.Load()
+	if ro == nil || published == nil || c.Sure() == nil {
+		return ro
+	}
+	s := *ro
+	s.Decisions = slices.DeleteFunc(slices.Clone(ro.Decisions), func(d rollout.Decision) bool { return d.At.After(*published) })
+	return &s
+}
+
 // view shows a state that the loop has returned. It looks through all of the outbox, which
 // the loop has no time for.
 func (c *Controller) view(s rollout.State) AppView {
 	doubt := c.doubt(s)
 	s.Deaf = doubt != ""
+	s.Rollout = c.settled(s.Rollout)
 	v := AppView{App: s.App, Summary: rollout.Status(s), Rollout: s.Rollout, Explain: rollout.Explain(s), Barriers: c.barriers(s), Doubt: doubt}
 	if why, stuck := c.stuck.Load(s.App); stuck && doubt == "" {
 		v.Doubt = why.(string)

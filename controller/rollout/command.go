@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -339,21 +340,17 @@ func (t *turn) begin(ro *Rollout, target func(wire.Region) wire.Target) {
 	}
 }
 
-// resume acknowledges the failures seen so far, no others, and asks for failed purges again.
+// resume acknowledges the failures seen so far, no others, goes on without agents that have vanished,
+// while they are not heard of, and asks for failed purges again.
 func (t *turn) resume(e Resume) {
-	acked := 0
+	var acked, missed []string
 	if ro := t.s.active(); ro != nil {
 		for _, w := range ro.Plan.Waves {
 			for _, r := range w.Regions {
 				rr := t.s.Regions[r]
-				rr.Acked = slices.Clone(rr.Acked)
 				tl := t.s.tally(r)
-				for _, f := range append(tl.failures, tl.vanished...) {
-					rr.Acked = append(rr.Acked, f.agent)
-					acked++
-				}
-				slices.Sort(rr.Acked)
-				rr.Acked = slices.Compact(rr.Acked)
+				rr.Acked, acked = passOver(rr.Acked, acked, r, tl.failures)
+				rr.Missed, missed = passOver(rr.Missed, missed, r, tl.vanished)
 				rr.Readings = slices.Clone(rr.Readings)
 				for i := range rr.Readings {
 					rr.Readings[i].Bad = 0 // the next bad ones count anew
@@ -367,9 +364,37 @@ func (t *turn) resume(e Resume) {
 		t.release(ro.ID)
 	}
 	inputs := by(e.By)
-	inputs["acknowledged"] = fmt.Sprint(acked)
-	t.decide(KindResume, "", inputs, "resumed by %s, who acknowledges %s", e.By, Plural(acked, "failure"))
+	inputs["acknowledged"] = fmt.Sprint(len(acked))
+	var does []string
+	if len(acked) > 0 {
+		does = append(does, fmt.Sprintf("acknowledges %s: %s", Plural(len(acked), "failure"), few(acked)))
+		inputs["failed"] = wire.Clip(strings.Join(acked, ", "))
+	}
+	if len(missed) > 0 {
+		does = append(does, fmt.Sprintf("goes on without %s until heard of", few(missed)))
+		inputs["missed"] = wire.Clip(strings.Join(missed, ", "))
+	}
+	t.decide(KindResume, "", inputs, "resumed by %s, who %s", e.By, cmp.Or(strings.Join(does, ", and "), "acknowledges 0 failures"))
 	for _, r := range t.s.failedPurges() {
 		t.requestPurge(r, "resumed by "+e.By)
 	}
+}
+
+// passOver adds agents of a region to those that an operator passes over, and to their names.
+func passOver(list []wire.AgentID, names []string, r wire.Region, failures []failure) ([]wire.AgentID, []string) {
+	list = slices.Clone(list)
+	for _, f := range failures {
+		list, names = append(list, f.agent), append(names, fmt.Sprintf("%s/%s", r, f.agent))
+	}
+	slices.Sort(list)
+	return slices.Compact(list), names
+}
+
+// few joins the first few of some names.
+func few(names []string) string {
+	const n = 5
+	if len(names) > n {
+		return strings.Join(names[:n], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
 }

@@ -93,6 +93,7 @@ func (t *turn) reported(e Reported) bool {
 	agents[i] = &a
 	t.seat(e.Region, &Membership{agents})
 
+	t.heard(e)
 	if was == is && old.Report != nil && old.Report.Plane == a.Report.Plane && old.Build == a.Build && slices.Equal(old.Peers, a.Peers) && sameProgress(old.Report, a.Report) {
 		rr := t.s.Regions[e.Region]
 		return t.s.failed(rr, old) != t.s.failed(rr, &a) // it was heard of after its deadline
@@ -107,6 +108,16 @@ func (t *turn) reported(e Reported) bool {
 		}
 	}
 	return true
+}
+
+// heard forgets that an operator went on without the agent, which was missed: whatever becomes of
+// it now is news.
+func (t *turn) heard(e Reported) {
+	rr := t.s.Regions[e.Region]
+	if i, missed := slices.BinarySearch(rr.Missed, e.Agent); missed && t.s.Now.Sub(e.Stored) <= t.s.lost()/2 {
+		rr.Missed = slices.Delete(slices.Clone(rr.Missed), i, i+1)
+		t.set(e.Region, rr)
+	}
 }
 
 // restartDeadline gives the agents of the region the whole deadline again. It is kept in the

@@ -50,7 +50,7 @@ func (rr RegionRecord) base() wire.Target {
 func (rr *RegionRecord) renew(p RegionPhase) {
 	rr.Phase, rr.Step, rr.NamedAt, rr.Ladder, rr.Acked, rr.Hold = p, 0, time.Time{}, nil, nil, nil
 	rr.Before, rr.Retreat = wire.Cohort{}, nil
-	rr.Readings = nil
+	rr.Readings, rr.Missed = nil, nil
 	rr.unask()
 }
 

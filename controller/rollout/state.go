@@ -75,6 +75,7 @@ type RegionRecord struct {
 	NamedAt  time.Time      `json:"named_at,omitzero"` // when agents were last let switch by name; their deadline counts from here
 	Ladder   []Rung         `json:"ladder,omitempty"`  // when each cut-off of Next was first ordered, ascending
 	Acked    []wire.AgentID `json:"acked,omitempty"`   // failures at Next's epoch an operator has seen, ascending
+	Missed   []wire.AgentID `json:"missed,omitempty"`  // vanished, and an operator went on without them; ascending, until they are heard of
 	Returned time.Time      `json:"returned,omitzero"` // when an agent last came, or came back; deadlines count from here
 	Issued   time.Time      `json:"issued,omitzero"`   // when Next was last issued; its expiry counts from here
 	Hold     *Hold          `json:"hold,omitempty"`

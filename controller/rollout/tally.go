@@ -99,7 +99,8 @@ func (s State) tally(r wire.Region) tally {
 		return tl
 	}
 	for _, f := range s.vanished(r) {
-		if _, acked := slices.BinarySearch(rr.Acked, f.agent); !acked {
+		_, acked := slices.BinarySearch(rr.Acked, f.agent)
+		if _, missed := slices.BinarySearch(rr.Missed, f.agent); !acked && !missed {
 			tl.vanished = append(tl.vanished, f)
 		}
 	}
