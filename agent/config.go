@@ -81,6 +81,8 @@ func ReadConfig(path string) (Config, error) {
 		return cfg, fmt.Errorf("%s: is empty", path)
 	} else if err != nil {
 		return cfg, fmt.Errorf("%s: %s", path, wire.YAMLReason(err))
+	} else if !errors.Is(d.Decode(new(yaml.Node)), io.EOF) {
+		return cfg, fmt.Errorf("%s: holds more than one document", path)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {

@@ -55,6 +55,7 @@ func TestReadConfig(t *testing.T) {
 		"no creds":    {", creds: c.creds", "", "nats.creds"},
 		"no bind":     {`bind: "127.0.0.1:0", `, "", "gossip"},
 		"negative":    {"heartbeat: 3s", "heartbeat: -3s", "negative"},
+		"two":         {"apps: {web", "---\napps: {web", "more than one document"},
 		"not YAML":    {"id: n1", "id: [", "yaml"},
 	} {
 		text := strings.Replace(goodConfig, tc.old, tc.new, 1)

@@ -141,3 +141,9 @@ func (q *effectQueue) Add(effects ...rollout.Effect) { q.add(effects...) }
 
 // Next takes the first one.
 func (q *effectQueue) Next() (rollout.Effect, bool) { return q.next() }
+
+// Following returns how many purges and readings are waited for.
+func (c *Controller) Following() (n int) {
+	c.following.Range(func(any, any) bool { n++; return true })
+	return n
+}

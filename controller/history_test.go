@@ -197,6 +197,39 @@ func TestRunsAreBounded(t *testing.T) {
 	}
 }
 
+// What an optional target never answers takes no room from other purges by hand.
+func TestRunsAtOptionalMakeRoom(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, spec{regions: one(), config: func(c *controller.Config) {
+		c.Purgers = []cdn.Purger{tier{name: "fast", tape: &tape{}}, tier{name: "gone", down: true}}
+		c.Regions = map[wire.Region]controller.RegionConfig{ams: {CDN: []controller.CDNTarget{
+			{Provider: "fast", Scope: "s"}, {Provider: "gone", Scope: "s", Optional: true},
+		}}}
+	}})
+	d := f.drive()
+	selectors := make([]string, 1000)
+	for i := range selectors {
+		selectors[i] = fmt.Sprintf("key:k%d", i)
+	}
+	for range 6 {
+		views, err := d.RunPurge(t.Context(), controller.PurgeRequest{Region: ams, Selectors: selectors}, "op")
+		must(t, err)
+		eventually(t, func() error {
+			all, err := d.Purges(t.Context(), ams, "")
+			must(t, err)
+			for _, e := range all {
+				if e.Open() && e.Item.Provider == "fast" {
+					return fmt.Errorf("%s is %s", e.Item.Selector, e.State)
+				}
+			}
+			return nil
+		})
+		if len(views) != 4000 {
+			t.Fatalf("%d items, want every selector twice at both", len(views))
+		}
+	}
+}
+
 // One purge by hand that is more than all may be is refused for what it is, and one that only an
 // optional target cannot take is not.
 func TestRunsAreRefused(t *testing.T) {

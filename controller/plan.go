@@ -222,7 +222,11 @@ func (c *Controller) planRegion(app wire.App, r wire.Region, plan rollout.Plan, 
 	if targets := c.cfg.Regions[r].CDN; len(targets) == 0 {
 		p.Warnings = append(p.Warnings, "no cdn is configured: nothing will be purged")
 	} else if !slices.ContainsFunc(targets, func(t CDNTarget) bool { return !t.Optional }) {
-		p.Warnings = append(p.Warnings, "all cdn targets are optional: nobody waits for their purges")
+		text := "all cdn targets are optional: nobody waits for their purges"
+		if c.cfg.Regions[r].Probes[app] != nil {
+			text += ", but for what the vantage points see"
+		}
+		p.Warnings = append(p.Warnings, text)
 	}
 	return p
 }

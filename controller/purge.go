@@ -187,8 +187,8 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 	c.followers.Go(func() {
 		defer c.following.Delete(e.ID())
 		evidence, err := c.verify(ctx, e, selectors)
-		if ctx.Err() != nil {
-			return // the next start follows it again
+		if ctx.Err() != nil || errors.Is(err, errLeft) {
+			return // the next start follows it again, if it still matters
 		}
 		c.cfg.trace("purge verified")
 		for {
@@ -212,6 +212,9 @@ func (c *Controller) follow(ctx context.Context, e rollout.Purge, selectors []cd
 // something older. It returns what was seen, for people; nothing if nobody waits for a purge.
 func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cdn.Selector) (string, error) {
 	for attempt := 0; ; attempt++ {
+		if attempt > 0 && !c.awaited(ctx, e) {
+			return "", errLeft
+		}
 		courses := c.courses(e, selectors, attempt)
 		ids, err := c.carryThrough(ctx, e, courses)
 		if err != nil {
@@ -237,8 +240,16 @@ func (c *Controller) verify(ctx context.Context, e rollout.Purge, selectors []cd
 		if attempt == purgeRepeats {
 			return "", fmt.Errorf("not verified after %d purges: %w", attempt+1, err)
 		}
-		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: purging again: %v", e.Region, err)})
+		c.unverified(ctx, e, true, strings.TrimPrefix(err.Error(), cdn.ErrStale.Error()+": "))
 	}
+}
+
+// errLeft says that nobody waits for a purge any more: its region has gone on, or back.
+var errLeft = errors.New("nobody waits for this purge any more")
+
+func (c *Controller) awaited(ctx context.Context, e rollout.Purge) bool {
+	awaits, err := do(ctx, c, func() (bool, error) { return c.states[e.App].Awaits(e.Region, e.Epoch, e.Round), nil })
+	return awaits || err != nil
 }
 
 // look verifies purges. A vantage point that cannot be looked at says nothing about them: it is
@@ -251,13 +262,16 @@ func (c *Controller) look(ctx context.Context, e rollout.Purge, want cdn.Want, i
 			return evidence, err
 		}
 		first := evidence[slices.IndexFunc(evidence, func(e cdn.Evidence) bool { return e.Unseen })].String()
-		if first != told && c.unseen(ctx, e, first) == nil {
+		if first != told && c.unverified(ctx, e, false, first) {
 			told = first
 		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-time.After(wait):
+		}
+		if !c.awaited(ctx, e) {
+			return nil, errLeft
 		}
 	}
 }
@@ -301,15 +315,19 @@ func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error)
 	return []cdn.Evidence{cdn.Word(want, "", "accepted by the providers; no vantage point is configured")}, nil
 }
 
-// unseen tells the engine why a purge cannot be verified for now.
-func (c *Controller) unseen(ctx context.Context, e rollout.Purge, why string) error {
+// unverified tells the engine why a purge is not verified yet, and reports whether it knows.
+func (c *Controller) unverified(ctx context.Context, e rollout.Purge, stale bool, why string) bool {
 	_, err := do(ctx, c, func() (struct{}, error) {
-		return struct{}{}, c.step(e.App, rollout.PurgeUnseen{Now: time.Now().UTC(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: why})
+		return struct{}{}, c.step(e.App, rollout.PurgeUnseen{Now: time.Now().UTC(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Stale: stale, Reason: why})
 	})
-	if err == nil {
-		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: looking again: %s", e.Region, why)})
+	next := "looking"
+	if stale {
+		next = "purging"
 	}
-	return err
+	if err == nil {
+		c.emit(Event{App: e.App, Region: e.Region, Kind: "purge", Text: fmt.Sprintf("%s: %s again: %s", e.Region, next, why)})
+	}
+	return err == nil
 }
 
 // purged tells the engine how a purge ended, and what was seen of it.

@@ -207,7 +207,7 @@ func (c *Controller) asked(ctx context.Context, e rollout.Purge, t CDNTarget, to
 	}
 	ids, err := c.submit(ctx, items)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s/%s: %w", t.Provider, t.Scope, err)
 	}
 	c.cfg.trace("purge stored")
 	if t.Optional {

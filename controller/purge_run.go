@@ -31,17 +31,19 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 		return nil, fmt.Errorf("%w: selectors has %d entries, want 1 to %d", ErrInvalid, n, maxRun)
 	}
 	var selectors []cdn.Selector
+	more := 0 // items
 	for i, text := range req.Selectors {
 		s, err := cdn.ParseSelector(text)
 		if err != nil {
 			return nil, fmt.Errorf("%w: selectors[%d]: %v", ErrInvalid, i, err)
 		}
-		if err := c.refuses(region.CDN, s); err != nil {
+		able, err := c.able(region.CDN, s)
+		if err != nil {
 			return nil, fmt.Errorf("%w: selectors[%d]: %w", ErrInvalid, i, err)
 		}
+		more += 2 * able
 		selectors = append(selectors, s)
 	}
-	more := 2 * len(selectors) * len(region.CDN)
 	if more > maxRuns {
 		return nil, fmt.Errorf("%w: selectors: %d at %s are %d items, at most %d may be asked for at once", ErrInvalid, len(selectors), rollout.Plural(len(region.CDN), "target"), more, maxRuns)
 	}
@@ -50,7 +52,7 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 	}
 	c.runs.Lock()
 	defer c.runs.Unlock()
-	if err := c.forgetRuns(req.Region, more); err != nil {
+	if err := c.forgetRuns(ctx, req.Region, more); err != nil {
 		return nil, err
 	}
 	courses, err := decide(ctx, c, func() ([]course, error) {
@@ -82,31 +84,31 @@ func (c *Controller) RunPurge(ctx context.Context, req PurgeRequest, by string) 
 	return views, nil
 }
 
-// refuses says why a selector cannot be purged at some targets: one that is not optional cannot,
-// or none can.
-func (c *Controller) refuses(targets []CDNTarget, s cdn.Selector) (err error) {
-	able := false
+// able returns how many of some targets can purge a selector, or why that will not do: one that is
+// not optional cannot, or none can.
+func (c *Controller) able(targets []CDNTarget, s cdn.Selector) (n int, err error) {
 	for _, t := range targets {
 		cannot := c.purger(t.Provider).Capabilities().Check(s, false)
 		if cannot == nil {
-			able = true
+			n++
 			continue
 		}
 		err = fmt.Errorf("provider %s: %w", t.Provider, cannot)
 		if !t.Optional {
-			return err
+			return 0, err
 		}
 	}
-	if able {
-		return nil
+	if n > 0 {
+		return n, nil
 	}
-	return err
+	return 0, err
 }
 
 // forgetRuns makes room for items of another purge by hand: it drops those of a region that are
 // over once they are many, and those of all regions before they would take more than their part
-// of the outbox, which they share with rollouts.
-func (c *Controller) forgetRuns(region wire.Region, more int) error {
+// of the outbox, which they share with rollouts. What an optional target has not answered by then is
+// given up.
+func (c *Controller) forgetRuns(ctx context.Context, region wire.Region, more int) error {
 	if n := len(c.runsIn(region)); n >= keptRuns {
 		if _, err := c.outbox.Prune("", string(region), runEpoch+1); err != nil {
 			return err
@@ -115,13 +117,24 @@ func (c *Controller) forgetRuns(region wire.Region, more int) error {
 	if len(c.runsIn(""))+more <= maxRuns {
 		return nil
 	}
+	var spare []cdn.ID
+	for _, e := range c.runsIn("") {
+		for _, t := range c.cfg.Regions[wire.Region(e.Item.Region)].CDN {
+			if e.Open() && t.Optional && t.Provider == e.Item.Provider && t.Scope == e.Item.Scope {
+				spare = append(spare, e.ID)
+			}
+		}
+	}
+	if err := c.outbox.Cancel(ctx, "another purge by hand needs the room", spare...); err != nil {
+		return err
+	}
 	for _, r := range wire.Keys(c.cfg.Regions) {
 		if _, err := c.outbox.Prune("", string(r), runEpoch+1); err != nil {
 			return err
 		}
 	}
 	if open := len(c.runsIn("")); open+more > maxRuns {
-		return fmt.Errorf("%w: %d items of purges by hand still wait for their providers, at most %d may; try again later", ErrConflict, open, maxRuns)
+		return fmt.Errorf("%w: %d items of purges by hand still wait for their providers, and this one is %d more, at most %d may; try again later", ErrConflict, open, more, maxRuns)
 	}
 	return nil
 }

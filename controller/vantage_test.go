@@ -137,6 +137,44 @@ func TestVantageUnseen(t *testing.T) {
 	}
 }
 
+// What a region has left behind is verified by nobody any more, however long a vantage point does
+// not answer.
+func TestVantageUnseenIsLeft(t *testing.T) {
+	t.Parallel()
+	var gone atomic.Bool
+	cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if gone.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("X-Ebbgate-Gen", "edge.ams-9")
+	}))
+	t.Cleanup(cache.Close)
+	f := lookedAt(t, cache.URL)
+	d := f.drive()
+	v1, v2 := f.publish(d, site(edge, "1", "a", "b")), f.publish(d, site(edge, "2", "a2", "b"))
+	f.roll(d, v1, plan([]wire.Region{ams}), rollout.StatusDone)
+	gone.Store(true)
+	f.roll(d, v2, plan([]wire.Region{ams}), rollout.StatusHolding)
+	_, err := d.Command(t.Context(), edge, "abort", rollout.Of{}, "op")
+	must(t, err)
+	eventually(t, func() error {
+		v, err := d.App(t.Context(), edge)
+		must(t, err)
+		if p := v.Summary.Regions[0].Purge; p.Epoch != 3 || p.Unseen == "" {
+			return fmt.Errorf("the purge of epoch %d is waited for, unseen for %q", p.Epoch, p.Unseen)
+		}
+		return nil
+	})
+	eventually(t, func() error {
+		if n := d.Following(); n != 1 {
+			return fmt.Errorf("%d purges are followed", n)
+		}
+		return nil
+	})
+	gone.Store(false)
+	f.ends(d, v2, rollout.StatusAborted)
+}
+
 // After a rollback, what is cached of the release that the region goes back to bears the epoch
 // of its first activation: it is not purged and not stale. What bears the bad one's is.
 func TestVantageAfterRollback(t *testing.T) {

@@ -108,6 +108,9 @@ func (c Config) validate() error {
 		if f[1] != "" && !token(f[1]) {
 			return fmt.Errorf("%s %.80q is not the name of a header", f[0], f[1])
 		}
+		if slices.Contains(unsent, http.CanonicalHeaderKey(f[1])) {
+			return fmt.Errorf("%s %.80q belongs to HTTP itself: what it carries would not be sent", f[0], f[1])
+		}
 	}
 	if c.KeySeparator != "" && c.KeySeparator != " " && c.KeySeparator != "," {
 		return fmt.Errorf("key_separator %.80q must be a space or a comma", c.KeySeparator)
@@ -127,6 +130,9 @@ func (c Config) validate() error {
 	}
 	return nil
 }
+
+// unsent are headers that net/http writes itself, whatever a request has under their names.
+var unsent = []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection"}
 
 // CheckMethod refuses a method that purges nothing: one that is safe (RFC 9110, 9.2.1) asks a
 // cache for its content, and 200 would be taken for a purge. GET purges where every instance of

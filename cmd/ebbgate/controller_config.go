@@ -143,6 +143,8 @@ func loadControllerConfig(path string) (*controllerConfig, error) {
 	d.KnownFields(true)
 	if err := d.Decode(cfg); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %s", path, wire.YAMLReason(err))
+	} else if err == nil && !errors.Is(d.Decode(new(yaml.Node)), io.EOF) {
+		return nil, fmt.Errorf("%s: holds more than one document", path)
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, cfg.at(err)

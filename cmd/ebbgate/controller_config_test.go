@@ -97,13 +97,14 @@ gates:
 	}
 
 	for text, want := range map[string]string{
-		"gates: {prometheus: {main: {}}}":                                                      "gates.prometheus.main: url is not",
-		"gates: {prometheus: {Main: {url: http://127.0.0.1}}}":                                 "gates.prometheus.Main: ",
-		"gates: {webhooks: {judge: {url: 'http://u:canary-7f3a@127.0.0.1'}}}":                  "gates.webhooks.judge: url holds a user",
-		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: none.token}}}":          "gates.webhooks.judge: token_file: ",
-		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: empty.token}}}":         "gates.webhooks.judge: token_file is empty",
-		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: bad.token}}}":           "gates.webhooks.judge: token has a character",
-		"gates: {webhooks: {judge: {url: http://127.0.0.1, token: canary-7f3a}}}":              "field token not found",
+		"gates: {prometheus: {main: {}}}":                                              "gates.prometheus.main: url is not",
+		"gates: {prometheus: {Main: {url: http://127.0.0.1}}}":                         "gates.prometheus.Main: ",
+		"gates: {webhooks: {judge: {url: 'http://u:canary-7f3a@127.0.0.1'}}}":          "gates.webhooks.judge: url holds a user",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: none.token}}}":  "gates.webhooks.judge: token_file: ",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: empty.token}}}": "gates.webhooks.judge: token_file is empty",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token_file: bad.token}}}":   "gates.webhooks.judge: token has a character",
+		"gates: {webhooks: {judge: {url: http://127.0.0.1, token: canary-7f3a}}}":      "field token not found",
+		"---\nfreeze: []": ": holds more than one document",
 		"gates: {grafana: {main: {url: http://127.0.0.1}}}":                                    "field grafana not found",
 		"freeze: [{from: 2026-12-23T18:00:00Z, until: 2027-01-02T06:00:00Z, because: no one}]": "field because not found",
 	} {

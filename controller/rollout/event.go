@@ -172,12 +172,13 @@ type PurgeVerified struct {
 }
 
 // PurgeUnseen says that a purge round cannot be verified for now: a place that has to be looked
-// at does not answer.
+// at does not answer or, with Stale, shows what was to be purged, which is purged again.
 type PurgeUnseen struct {
 	Now    time.Time   `json:"now"`
 	Region wire.Region `json:"region"`
 	Epoch  wire.Epoch  `json:"epoch"`
 	Round  int         `json:"round"`
+	Stale  bool        `json:"stale,omitempty"`
 	Reason string      `json:"reason"`
 }
 

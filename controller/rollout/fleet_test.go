@@ -39,7 +39,7 @@ type fleet struct {
 	nodes   map[wire.Region][]*node
 	lists   map[wire.Region]Members
 	purging map[string]*job
-	stuck   map[wire.Region]string   // region → "hold", "unseen …", or why its purges fail
+	stuck   map[wire.Region]string   // region → "hold", "unseen …", "stale …", or why its purges fail
 	sources map[string]Measured      // gate → what is answered
 	lags    map[string]time.Duration // gate → how long its source takes to answer
 	asked   []asked                  // not answered yet
@@ -287,7 +287,9 @@ func (f *fleet) second() {
 		if why := f.stuck[p.Region]; p.at.IsZero() || f.now.Before(p.at) || why == "hold" {
 			continue
 		} else if reason, unseen := strings.CutPrefix(why, "unseen "); unseen {
-			f.feed(PurgeUnseen{f.now, p.Region, p.Epoch, p.Round, reason})
+			f.feed(PurgeUnseen{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round, Reason: reason})
+		} else if reason, stale := strings.CutPrefix(why, "stale "); stale {
+			f.feed(PurgeUnseen{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round, Stale: true, Reason: reason})
 		} else if p.at = (time.Time{}); why != "" {
 			f.feed(PurgeFailed{f.now, p.Region, p.Epoch, p.Round, why})
 		} else {

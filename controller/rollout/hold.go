@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -129,8 +130,8 @@ func (s State) cause(r wire.Region, tl tally) (HoldKind, string, time.Duration) 
 	}
 	if p := rr.Purge; p != nil && p.overdue(plan, s.Now) {
 		reason := fmt.Sprintf("purge round %d of epoch %d is not verified after %s", p.Round, p.Epoch, plan.Deadline)
-		if p.Unseen != "" {
-			reason += ": " + p.Unseen
+		if why := cmp.Or(p.Unseen, p.Stale); why != "" {
+			reason += ": " + why
 		}
 		return HoldPurge, reason, within
 	} else if p != nil && p.open() && p.Unseen != "" {

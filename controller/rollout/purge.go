@@ -12,6 +12,13 @@ import (
 // open reports whether the round is neither verified nor given up.
 func (p *PurgeRecord) open() bool { return p.Verified.IsZero() && p.Failed == "" }
 
+// Awaits reports whether the engine waits for the end of a purge. What a region has left behind is
+// no concern of anybody's: the purge that followed covers it.
+func (s State) Awaits(r wire.Region, e wire.Epoch, round int) bool {
+	p := s.Regions[r].Purge
+	return p != nil && p.Epoch == e && p.Round == round && p.open()
+}
+
 // overdue reports whether the round is open for longer than the plan allows.
 func (p *PurgeRecord) overdue(plan Plan, now time.Time) bool {
 	return p.open() && now.Sub(p.Requested) >= plan.Deadline.Std()
@@ -76,11 +83,11 @@ func (t *turn) purgeLate(r wire.Region) {
 
 func (t *turn) purgeVerified(e PurgeVerified) {
 	rr := t.s.Regions[e.Region]
-	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
+	if !t.s.Awaits(e.Region, e.Epoch, e.Round) {
 		return
 	}
 	p := *rr.Purge
-	p.Verified, p.Nothing, p.Unseen = t.s.Now, e.Nothing, ""
+	p.Verified, p.Nothing, p.Unseen, p.Stale = t.s.Now, e.Nothing, "", ""
 	rr.Purge = &p
 	rr.Served = t.s.servedAfter(e.Region, rr)
 	phase := rr.Phase
@@ -124,14 +131,17 @@ func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 }
 
 // purgeUnseen notes why the purge cannot be verified: its region holds until it can, and no
-// longer than the plan allows.
+// longer than the plan allows. What is stale is purged again meanwhile.
 func (t *turn) purgeUnseen(e PurgeUnseen) {
 	rr := t.s.Regions[e.Region]
-	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
+	if !t.s.Awaits(e.Region, e.Epoch, e.Round) {
 		return
 	}
 	p := *rr.Purge
-	p.Unseen = wire.Clip(e.Reason)
+	p.Unseen, p.Stale = wire.Clip(e.Reason), ""
+	if e.Stale {
+		p.Unseen, p.Stale = "", p.Unseen
+	}
 	rr.Purge = &p
 	t.set(e.Region, rr)
 }
@@ -145,11 +155,11 @@ func (s State) purgeReverts(rr RegionRecord) bool {
 
 func (t *turn) purgeFailed(e PurgeFailed) {
 	rr := t.s.Regions[e.Region]
-	if rr.Purge == nil || rr.Purge.Epoch != e.Epoch || rr.Purge.Round != e.Round || !rr.Purge.open() {
+	if !t.s.Awaits(e.Region, e.Epoch, e.Round) {
 		return
 	}
 	p := *rr.Purge
-	p.Failed, p.Unseen = wire.Clip(cmp.Or(e.Reason, "no reason given")), ""
+	p.Failed, p.Unseen, p.Stale = wire.Clip(cmp.Or(e.Reason, "no reason given")), "", ""
 	rr.Purge = &p
 	t.set(e.Region, rr)
 	inputs := map[string]string{"region": string(e.Region), "epoch": e.Epoch.String(), "round": fmt.Sprint(e.Round)}

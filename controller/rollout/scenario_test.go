@@ -276,13 +276,13 @@ func (f *fleet) command(w []string, plan string) error {
 		f.feed(Tick{f.now.Add(d)})
 		f.restart = every
 		f.feed(Tick{f.now})
-	case "purges": // purges REGION ok|hold|unseen|fail REASON
+	case "purges": // purges REGION ok|hold|unseen|stale|fail REASON
 		switch r := wire.Region(w[1]); w[2] {
 		case "ok":
 			delete(f.stuck, r)
 		case "hold":
 			f.stuck[r] = "hold"
-		case "unseen":
+		case "unseen", "stale":
 			f.stuck[r] = strings.Join(w[2:], " ")
 		case "fail":
 			f.stuck[r] = strings.Join(w[3:], " ")

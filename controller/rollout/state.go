@@ -135,6 +135,7 @@ type PurgeRecord struct {
 	Requested time.Time   `json:"requested"`
 	Verified  time.Time   `json:"verified,omitzero"`
 	Unseen    string      `json:"unseen,omitempty"`  // why it cannot be verified for now
+	Stale     string      `json:"stale,omitempty"`   // what was seen last, for which it is repeated
 	Failed    string      `json:"failed,omitempty"`  // why it was given up
 	Nothing   string      `json:"nothing,omitempty"` // why there was no purge to wait for, of one that is verified
 }
