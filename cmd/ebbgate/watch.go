@@ -44,7 +44,11 @@ func watchRollout(ctx context.Context, c *cli, cl *api.Client, view controller.A
 	case outer.Err() != nil:
 		return outer.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: %s", timeout, statusLine(w.last))}
+		where := statusLine(w.last)
+		if w.lost != nil {
+			where = fmt.Sprintf("%s; at %s it was: %s", w.lost, moment(w.last.Summary.At, time.Now()), where)
+		}
+		return &exitError{exitTimeout, fmt.Errorf("cannot wait any longer than %s: %s", timeout, where)}
 	case err != nil:
 		return cannot(err, "watch %s", view.App)
 	}
@@ -61,7 +65,8 @@ var errLookedAway = errors.New("the operator has looked away")
 // events only say when to look again, so a lost one costs a second and nothing else.
 type watcher struct {
 	client *api.Client
-	last   controller.AppView // newest state; of one goroutine
+	last   controller.AppView // newest state; of one goroutine, as lost is
+	lost   error              // why the newest look showed none
 }
 
 // errReplaced ends a watch whose rollout is no longer the app's, nor in its history.
@@ -127,6 +132,14 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 	if err := show(look{view: w.last}); err != nil {
 		return err
 	}
+	told := uint64(0) // newest decision that came as an event
+	take := func(e controller.Event) {
+		if e.Decision == nil {
+			event(e)
+			return
+		}
+		told = max(told, e.Decision.N)
+	}
 	for !w.last.Summary.Rollout.Status.Ended() {
 		select {
 		case <-ctx.Done():
@@ -136,19 +149,19 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 			if !open {
 				return cmp.Or(refused, ctx.Err())
 			}
-			if e.Decision == nil {
-				event(e)
-			}
+			take(e)
 			for len(events) > 0 {
-				if e := <-events; e.Decision == nil {
-					event(e)
-				}
+				take(<-events)
 			}
 		}
+		asked := time.Now()
 		view, err := w.client.App(ctx, app)
 		var said *api.Error
 		switch {
 		case ctx.Err() != nil:
+			if time.Since(asked) > lookEvery { // an answer would have come by then
+				w.lost = cmp.Or(w.lost, err)
+			}
 			return ctx.Err()
 		case errors.As(err, &said) && said.Status < 500:
 			return err
@@ -158,6 +171,21 @@ func (w *watcher) follow(ctx context.Context, show func(look) error, event func(
 			}
 		case err == nil:
 			w.last = view
+		}
+		w.lost = err
+		if w.last.Summary.Rollout.Status.Ended() {
+			// What happened before may still be on its way, with the decision behind it.
+			late := time.After(lookEvery)
+			for open := true; open && told < newest(w.last); {
+				select {
+				case e, more := <-events:
+					if open = more; more {
+						take(e)
+					}
+				case <-late:
+					open = false
+				}
+			}
 		}
 		if err := show(look{w.last, err}); err != nil {
 			return err
@@ -177,7 +205,7 @@ type numbered struct {
 // -o yaml a document.
 func (w *watcher) lines(ctx context.Context, c *cli) error {
 	var shown uint64
-	lost := false
+	said := "" // why there is nothing to show
 	line := func(e controller.Event, kind string) error {
 		switch c.output {
 		case "yaml": // JSON is YAML, too
@@ -195,13 +223,13 @@ func (w *watcher) lines(ctx context.Context, c *cli) error {
 	}
 	return w.follow(ctx, func(l look) error {
 		if l.err != nil {
-			if !lost {
-				c.progress("%s; trying again", oneLine(l.err.Error()))
+			if why := oneLine(l.err.Error()); why != said {
+				said = why
+				c.progress("%s; trying again", why)
 			}
-			lost = true
 			return nil
 		}
-		lost = false
+		said = ""
 		for _, d := range decisions(l.view) {
 			if d.N > shown {
 				shown = d.N
@@ -219,4 +247,12 @@ func decisions(v controller.AppView) []rollout.Decision {
 		return nil
 	}
 	return v.Rollout.Decisions
+}
+
+// newest is the number of the newest decision; 0: there is none.
+func newest(v controller.AppView) (n uint64) {
+	for _, d := range decisions(v) {
+		n = max(n, d.N)
+	}
+	return n
 }

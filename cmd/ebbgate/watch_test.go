@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ebbgate/ebbgate/controller"
 	"github.com/ebbgate/ebbgate/controller/api"
 	"github.com/ebbgate/ebbgate/controller/api/apitest"
 	"github.com/ebbgate/ebbgate/controller/rollout"
@@ -198,5 +199,120 @@ func TestWatchTimeoutOfFirstLook(t *testing.T) {
 	root.SetArgs([]string{"rollout", "get", "edge-proxy", "-w", "--timeout", "50ms", "--server", "http://" + l.Addr().String()})
 	if code := c.exit(root.ExecuteContext(t.Context())); code != exitTimeout || !strings.Contains(told.String(), "cannot wait any longer than 50ms") {
 		t.Errorf("exit code %d, %s", code, told.String())
+	}
+}
+
+// Each look that fails in another way than the one before is told, and the same once more when
+// there was an answer between.
+func TestWatchLost(t *testing.T) {
+	gone := errors.New("the disk is full")
+	standby := fmt.Errorf("%w: this controller stands by, b leads", controller.ErrStandby)
+	answers := []error{gone, gone, standby, nil, standby}
+	want := []string{"the disk is full; trying again", "this controller stands by, b leads; trying again", "this controller stands by, b leads; trying again"}
+	ctx, cancel := context.WithCancel(t.Context())
+	looks := 0 // of the one watcher
+	var fake *apitest.Fake
+	fake, cl := behind(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/apps/edge-proxy" {
+				if looks > len(answers) {
+					cancel()
+				} else if looks > 0 {
+					fake.Fail(answers[looks-1])
+				}
+				looks++
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	fake.Play(apitest.Scene("paused"))
+	view, err := cl.App(t.Context(), apitest.App)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	c := &cli{out: &strings.Builder{}, err: &told, output: "table"}
+	if err := watchRollout(ctx, c, cl, view, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(told.String()), "\n")); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// When the time is up and the newest look had no answer, the last word is why, and of when the
+// state is.
+func TestWatchTimeoutWhileLost(t *testing.T) {
+	for _, test := range []struct {
+		silent bool
+		why    string
+	}{{false, "this controller stands by, b leads"}, {true, "cannot reach the controller at "}} {
+		away := false // of the one who asks
+		fake, cl := behind(t, func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if test.silent && away {
+					<-r.Context().Done()
+					return
+				}
+				h.ServeHTTP(w, r)
+			})
+		})
+		fake.Play(apitest.Scene("paused"))
+		view, err := cl.App(t.Context(), apitest.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		away = true
+		fake.Fail(fmt.Errorf("%w: this controller stands by, b leads", controller.ErrStandby))
+		var told strings.Builder
+		c := &cli{out: &strings.Builder{}, err: &told, output: "table"}
+		if code := c.exit(watchRollout(t.Context(), c, cl, view, 2500*time.Millisecond)); code != exitTimeout {
+			t.Errorf("%s: exit code %d", test.why, code)
+		}
+		since := "; at " + moment(view.Summary.At, time.Now()) + " it was: edge-proxy 1.4.0: paused, "
+		if !strings.Contains(told.String(), "ebbgate: cannot wait any longer than 2.5s: "+test.why) || !strings.Contains(told.String(), since) {
+			t.Errorf("%s: told %s, want%s", test.why, told.String(), since)
+		}
+	}
+}
+
+// What happened before a rollout ended is shown before its end, though the state has that
+// sooner than the events do; a decision that no event tells of holds up nobody for long.
+func TestWatchLastEvents(t *testing.T) {
+	for _, tells := range []bool{true, false} {
+		var fake *apitest.Fake
+		var once sync.Once
+		done := apitest.Scene("done")
+		last := done.Rollout.Decisions[len(done.Rollout.Decisions)-1]
+		fake, cl := behind(t, func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/v1/apps/edge-proxy" && fake.Readers() > 0 {
+					once.Do(func() {
+						fake.Play(done)
+						if tells {
+							time.AfterFunc(100*time.Millisecond, func() {
+								fake.Emit(controller.Event{App: apitest.App, Region: "us-east", Kind: "purge", Text: "purge verified"})
+								fake.Emit(controller.Event{App: apitest.App, Kind: "decision", Text: last.Reason, Decision: &last})
+							})
+						}
+					})
+				}
+				h.ServeHTTP(w, r)
+			})
+		})
+		fake.Play(apitest.Scene("running"))
+		view, err := cl.App(t.Context(), apitest.App)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		c := &cli{out: &out, err: &strings.Builder{}, output: "table"}
+		if err := watchRollout(t.Context(), c, cl, view, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		end := strings.Index(out.String(), last.Reason)
+		if verified := strings.Index(out.String(), "purge verified"); end < 0 || tells && (verified < 0 || verified > end) {
+			t.Errorf("told %t: shown\n%s", tells, out.String())
+		}
 	}
 }
