@@ -160,8 +160,8 @@ func TestVantageUnseenIsLeft(t *testing.T) {
 	eventually(t, func() error {
 		v, err := d.App(t.Context(), edge)
 		must(t, err)
-		if p := v.Summary.Regions[0].Purge; p.Epoch != 3 || p.Unseen == "" {
-			return fmt.Errorf("the purge of epoch %d is waited for, unseen for %q", p.Epoch, p.Unseen)
+		if p := v.Summary.Regions[0].Purge; p == nil || p.Epoch != 3 || p.Unseen == "" {
+			return fmt.Errorf("the purge is %+v, want epoch 3 and unseen", p)
 		}
 		return nil
 	})
