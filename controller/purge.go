@@ -318,7 +318,7 @@ func (unprobed) Verify(_ context.Context, want cdn.Want) ([]cdn.Evidence, error)
 // unverified tells the engine why a purge is not verified yet, and reports whether it knows.
 func (c *Controller) unverified(ctx context.Context, e rollout.Purge, stale bool, why string) bool {
 	_, err := do(ctx, c, func() (struct{}, error) {
-		return struct{}{}, c.step(e.App, rollout.PurgeUnseen{Now: time.Now().UTC(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Stale: stale, Reason: why})
+		return struct{}{}, c.step(e.App, rollout.PurgeUnverified{Now: time.Now().UTC(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Stale: stale, Reason: why})
 	})
 	next := "looking"
 	if stale {

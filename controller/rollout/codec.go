@@ -39,8 +39,8 @@ func kindOf(e Event) string {
 		return "undo"
 	case PurgeVerified:
 		return "purge-verified"
-	case PurgeUnseen:
-		return "purge-unseen"
+	case PurgeUnverified:
+		return "purge-unverified"
 	case PurgeFailed:
 		return "purge-failed"
 	}
@@ -94,8 +94,8 @@ func DecodeEvent(data []byte) (Event, error) {
 		return decodeAs[Undo](ee.Event)
 	case "purge-verified":
 		return decodeAs[PurgeVerified](ee.Event)
-	case "purge-unseen":
-		return decodeAs[PurgeUnseen](ee.Event)
+	case "purge-unverified":
+		return decodeAs[PurgeUnverified](ee.Event)
 	case "purge-failed":
 		return decodeAs[PurgeFailed](ee.Event)
 	}

@@ -17,7 +17,7 @@ func everyEvent() []Event {
 		Approve{epoch0, "lee", Of{"r1", 2, 1}}, Promote{epoch0, "lee", Of{"r1", 2, 1}}, StepBack{epoch0, "lee", Of{Rollout: "r1"}},
 		Measured{epoch0, "eu", 2, "errors", 3, Sample{ptr(0.5), ptr(10)}, Sample{Value: ptr(1)}, true, VerdictPass, "fine", "no"},
 		Pause{epoch0, "kim", Of{}}, Resume{epoch0, "kim", Of{}}, Abort{epoch0, "kim", true, Of{}}, Undo{epoch0, "u1", "kim", Of{}},
-		PurgeVerified{epoch0, "eu", 2, 1, "it has no CDN", "seen"}, PurgeUnseen{epoch0, "eu", 2, 1, true, "no answer"}, PurgeFailed{epoch0, "eu", 2, 1, "no route"},
+		PurgeVerified{epoch0, "eu", 2, 1, "it has no CDN", "seen"}, PurgeUnverified{epoch0, "eu", 2, 1, true, "no answer"}, PurgeFailed{epoch0, "eu", 2, 1, "no route"},
 	}
 }
 

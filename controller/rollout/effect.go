@@ -22,7 +22,7 @@ type Publish struct {
 }
 
 // Purge asks to purge what the region may have served of From and is not in To, and to
-// answer with [PurgeVerified] or [PurgeFailed], and before with [PurgeUnseen] as often as need be. An empty From: the region's earlier content
+// answer with [PurgeVerified] or [PurgeFailed], and before with [PurgeUnverified] as often as need be. An empty From: the region's earlier content
 // is not known, or there was none.
 type Purge struct {
 	App    wire.App    `json:"app"`

@@ -9,7 +9,7 @@ import (
 
 // Event is something that happened, with the time it is to be judged at. One of [Tick],
 // [Members], [Reported], [Start], [Pause], [Resume], [Approve], [Promote], [StepBack], [Abort],
-// [Undo], [PurgeVerified], [PurgeUnseen], [PurgeFailed] and [Measured].
+// [Undo], [PurgeVerified], [PurgeUnverified], [PurgeFailed] and [Measured].
 type Event interface {
 	// Time returns when the event is judged. Time never runs backwards: an earlier
 	// time counts as the newest one seen.
@@ -171,9 +171,9 @@ type PurgeVerified struct {
 	Seen    string      `json:"seen,omitempty"`    // on what it is believed, for people
 }
 
-// PurgeUnseen says that a purge round cannot be verified for now: a place that has to be looked
+// PurgeUnverified says that a purge round cannot be verified for now: a place that has to be looked
 // at does not answer or, with Stale, shows what was to be purged, which is purged again.
-type PurgeUnseen struct {
+type PurgeUnverified struct {
 	Now    time.Time   `json:"now"`
 	Region wire.Region `json:"region"`
 	Epoch  wire.Epoch  `json:"epoch"`
@@ -207,18 +207,18 @@ type Measured struct {
 	Error   string  `json:"error,omitempty"`  // why there is no answer
 }
 
-func (e Tick) Time() time.Time          { return e.Now }
-func (e Members) Time() time.Time       { return e.Now }
-func (e Reported) Time() time.Time      { return e.Now }
-func (e Start) Time() time.Time         { return e.Now }
-func (e Pause) Time() time.Time         { return e.Now }
-func (e Resume) Time() time.Time        { return e.Now }
-func (e Approve) Time() time.Time       { return e.Now }
-func (e Promote) Time() time.Time       { return e.Now }
-func (e StepBack) Time() time.Time      { return e.Now }
-func (e Measured) Time() time.Time      { return e.Now }
-func (e Abort) Time() time.Time         { return e.Now }
-func (e Undo) Time() time.Time          { return e.Now }
-func (e PurgeVerified) Time() time.Time { return e.Now }
-func (e PurgeUnseen) Time() time.Time   { return e.Now }
-func (e PurgeFailed) Time() time.Time   { return e.Now }
+func (e Tick) Time() time.Time            { return e.Now }
+func (e Members) Time() time.Time         { return e.Now }
+func (e Reported) Time() time.Time        { return e.Now }
+func (e Start) Time() time.Time           { return e.Now }
+func (e Pause) Time() time.Time           { return e.Now }
+func (e Resume) Time() time.Time          { return e.Now }
+func (e Approve) Time() time.Time         { return e.Now }
+func (e Promote) Time() time.Time         { return e.Now }
+func (e StepBack) Time() time.Time        { return e.Now }
+func (e Measured) Time() time.Time        { return e.Now }
+func (e Abort) Time() time.Time           { return e.Now }
+func (e Undo) Time() time.Time            { return e.Now }
+func (e PurgeVerified) Time() time.Time   { return e.Now }
+func (e PurgeUnverified) Time() time.Time { return e.Now }
+func (e PurgeFailed) Time() time.Time     { return e.Now }

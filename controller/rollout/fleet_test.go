@@ -287,9 +287,9 @@ func (f *fleet) second() {
 		if why := f.stuck[p.Region]; p.at.IsZero() || f.now.Before(p.at) || why == "hold" {
 			continue
 		} else if reason, unseen := strings.CutPrefix(why, "unseen "); unseen {
-			f.feed(PurgeUnseen{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round, Reason: reason})
+			f.feed(PurgeUnverified{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round, Reason: reason})
 		} else if reason, stale := strings.CutPrefix(why, "stale "); stale {
-			f.feed(PurgeUnseen{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round, Stale: true, Reason: reason})
+			f.feed(PurgeUnverified{Now: f.now, Region: p.Region, Epoch: p.Epoch, Round: p.Round, Stale: true, Reason: reason})
 		} else if p.at = (time.Time{}); why != "" {
 			f.feed(PurgeFailed{f.now, p.Region, p.Epoch, p.Round, why})
 		} else {

@@ -130,9 +130,9 @@ func (s State) servedAfter(r wire.Region, rr RegionRecord) []Served {
 	return withServed(same, rr.Purge.To, rr.Purge.Epoch)
 }
 
-// purgeUnseen notes why the purge cannot be verified: its region holds until it can, and no
+// purgeUnverified notes why the purge cannot be verified: its region holds until it can, and no
 // longer than the plan allows. What is stale is purged again meanwhile.
-func (t *turn) purgeUnseen(e PurgeUnseen) {
+func (t *turn) purgeUnverified(e PurgeUnverified) {
 	rr := t.s.Regions[e.Region]
 	if !t.s.Awaits(e.Region, e.Epoch, e.Round) {
 		return

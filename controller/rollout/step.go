@@ -28,8 +28,8 @@ func Step(s State, e Event) (State, []Effect) {
 	case PurgeVerified:
 		t.purgeVerified(e)
 		t.settle("")
-	case PurgeUnseen:
-		t.purgeUnseen(e)
+	case PurgeUnverified:
+		t.purgeUnverified(e)
 		t.settle("")
 	case PurgeFailed:
 		t.purgeFailed(e)

@@ -23,7 +23,7 @@ func (c *controller) ask(e rollout.Purge) {
 	if c.outbox[e.ID()].times == 2 {
 		c.later(c.luck.between(50*time.Millisecond, time.Second), func() {
 			if c.fails(e) { // whoever looks is not answered
-				c.step(rollout.PurgeUnseen{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "no answer"})
+				c.step(rollout.PurgeUnverified{Now: c.clock(), Region: e.Region, Epoch: e.Epoch, Round: e.Round, Reason: "no answer"})
 				return
 			}
 			delete(c.following, e.ID())
